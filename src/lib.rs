@@ -1,15 +1,75 @@
-//! The WhatsApp connection monitor.
+//! A WhatsApp connection monitor for Supabase Edge Functions.
+//!
+//! This file is the WebAssembly boundary and nothing else: [`boot`] once per instance of the
+//! module, [`handle`] for each request. What happens in between is in the modules:
+//!
+//! | module | is |
+//! |---|---|
+//! | [`api`] | HTTP in |
+//! | [`tick`] | one sweep over all that is due |
+//! | [`gateway`] | HTTP out to WhatsApp gateways |
+//! | [`store`] | HTTP out to Postgres |
+//! | [`monitor`] | the heart: pure, no I/O |
 
+pub mod api;
+pub mod environment;
+pub mod gateway;
+pub mod monitor;
+pub mod report;
+pub mod store;
+pub mod tick;
+pub mod web;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use js_sys::Function;
 use wasm_bindgen::prelude::*;
+use web_sys::{Request, Response};
 
-/// Placeholder until the boundary lands.
+use environment::Environment;
+
+thread_local! {
+    static ENVIRONMENT: RefCell<Rc<Environment>> = RefCell::default();
+    static ON_PANIC: RefCell<Option<Function>> = const { RefCell::new(None) };
+}
+
+/// Prepares an instance of the module.
+///
+/// `environment` is an object of the environment's variables. `on_panic` is called with a message
+/// when the monitor panics; what it returns is thrown, so that the caller recognizes it. After
+/// that the instance must not be used again.
+///
+/// # Errors
+/// When `environment` is not an object of strings.
 #[wasm_bindgen]
-pub async fn handle(request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
-    let response = gloo_net::http::Request::get(&request.url())
-        .send()
+pub fn boot(environment: JsValue, on_panic: Function) -> Result<(), JsValue> {
+    ON_PANIC.set(Some(on_panic));
+    std::panic::set_hook(Box::new(|info| {
+        let thrown = ON_PANIC.with_borrow(|on_panic| {
+            on_panic.as_ref().and_then(|on_panic| {
+                let message = JsValue::from_str(&info.to_string());
+                on_panic.call1(&JsValue::UNDEFINED, &message).ok()
+            })
+        });
+        if let Some(thrown) = thrown {
+            wasm_bindgen::throw_val(thrown);
+        }
+    }));
+    let variables: BTreeMap<String, String> = serde_wasm_bindgen::from_value(environment)?;
+    ENVIRONMENT.set(Rc::new(Environment::from_variables(&variables)));
+    Ok(())
+}
+
+/// Answers a request. `wait_until` takes promises that must settle before the isolate may end.
+///
+/// # Errors
+/// What the `Response` constructor throws.
+#[wasm_bindgen]
+pub async fn handle(request: Request, wait_until: Function) -> Result<Response, JsValue> {
+    let environment = ENVIRONMENT.with_borrow(Rc::clone);
+    api::handle(&request, &environment, &wait_until)
         .await
-        .map_err(|e| JsValue::from_str(&e.to_string()))?;
-    let text = response.text().await.unwrap_or_default();
-    let v: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    web_sys::Response::new_with_opt_str(Some(&v.to_string()))
+        .into_response()
 }

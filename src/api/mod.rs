@@ -1,0 +1,76 @@
+//! HTTP in: who may ask for what.
+//!
+//! | route | file |
+//! |---|---|
+//! | `/whatsapp/monitor/start` | [`start`] |
+//! | `/whatsapp/monitor/drill` | [`drill`] |
+
+pub mod auth;
+pub mod body;
+pub mod drill;
+pub mod reply;
+pub mod route;
+pub mod start;
+
+use js_sys::Function;
+use web_sys::{Request, Url};
+
+use crate::environment::Environment;
+use reply::Reply;
+use route::{Method, Resource};
+
+/// A request, and what is needed to answer it.
+pub struct Context<'a> {
+    /// The request itself.
+    pub request: &'a Request,
+    /// Its URL.
+    pub url: Url,
+    /// What the function's environment says.
+    pub environment: &'a Environment,
+    /// Keeps the isolate alive until a promise settles.
+    pub wait_until: &'a Function,
+}
+
+impl Context<'_> {
+    /// A header of the request.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.request.headers().get(name).ok().flatten()
+    }
+
+    /// A parameter of the query, the first of that name.
+    pub fn query(&self, name: &str) -> Option<String> {
+        self.url.search_params().get(name)
+    }
+}
+
+/// Answers a request.
+pub async fn handle(request: &Request, environment: &Environment, wait_until: &Function) -> Reply {
+    let Ok(url) = Url::new(&request.url()) else {
+        return Reply::error(400, "URL inválida");
+    };
+    let method = request.method();
+    if method == "OPTIONS" {
+        return Reply::preflight();
+    }
+    let Some(resource) = route::resource(&url.pathname(), environment.drill) else {
+        return Reply::error(404, "Rota não encontrada");
+    };
+    let Some(method) = Method::parse(&method).filter(|method| resource.allows(*method)) else {
+        return Reply::method_not_allowed(resource.allowed());
+    };
+    let context = Context {
+        request,
+        url,
+        environment,
+        wait_until,
+    };
+    let reply = match resource {
+        Resource::Start => start::answer(&context).await,
+        Resource::Drill => drill::answer(&context).await,
+    };
+    if method == Method::Head {
+        reply.without_body()
+    } else {
+        reply
+    }
+}

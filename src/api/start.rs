@@ -1,0 +1,126 @@
+//! `/whatsapp/monitor/start`: runs ticks.
+
+use std::rc::Rc;
+
+use serde::Deserialize;
+use serde_json::json;
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+
+use super::Context;
+use super::auth::{self, Presented};
+use super::body;
+use super::reply::Reply;
+use crate::store::tick::BeginAnswer;
+use crate::store::{Store, StoreError};
+use crate::tick::{self, Order};
+use crate::web::console;
+use crate::web::crypto::random_uuid;
+
+/// The body, all of it optional.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    organization_id: Option<String>,
+}
+
+/// Begins a run and answers; the work goes on behind the answer, unless the caller waits for it.
+pub async fn answer(context: &Context<'_>) -> Reply {
+    match begin(context).await {
+        Ok(reply) | Err(reply) => reply,
+    }
+}
+
+async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
+    let wait = wait(context.query("wait").as_deref())?;
+    let caller =
+        auth::identify(&Presented::by(context), context.environment).ok_or_else(unauthorized)?;
+    let wanted: Wanted = body::json(context).await?;
+    let organization_id = wanted.organization_id.filter(|id| !id.trim().is_empty());
+    let store = Store::new(context.environment).map_err(|error| unavailable(&error))?;
+    let order = Order {
+        tick_id: random_uuid(),
+        caller,
+        organization_id,
+        report: wait,
+        reach: context.environment.reach(),
+    };
+    let begun = match order.begin(&store, &order.tick_id).await {
+        Ok(BeginAnswer::Accepted(begun)) => begun,
+        Ok(BeginAnswer::Unauthorized) => return Err(unauthorized()),
+        Ok(BeginAnswer::UnknownOrganization) => {
+            return Err(Reply::error(
+                400,
+                "WhatsApp não configurado para esta organização",
+            ));
+        }
+        Err(error) => return Err(unavailable(&error)),
+    };
+    let tick_id = order.tick_id.clone();
+    let finished = Rc::new(std::cell::RefCell::new(None));
+    let report = Rc::clone(&finished);
+    // Always inside waitUntil: a caller that hangs up must not cut the work.
+    let work = future_to_promise(async move {
+        let done = tick::run(&store, &order, begun).await;
+        if let Some(error) = &done.error {
+            console::error(&format!("❌ Erro no monitoramento: {error}"));
+        }
+        *report.borrow_mut() = Some(done);
+        Ok(JsValue::UNDEFINED)
+    });
+    if context
+        .wait_until
+        .call1(&JsValue::UNDEFINED, &work)
+        .is_err()
+    {
+        console::error("❌ Erro no monitoramento: waitUntil falhou");
+    }
+    if wait {
+        let _ = JsFuture::from(work).await;
+        return Ok(match finished.take() {
+            Some(done) if done.success => Reply::json(200, &done),
+            Some(done) => Reply::json(503, &done),
+            None => Reply::error(500, "Erro interno ao iniciar monitoramento"),
+        });
+    }
+    Ok(Reply::json(
+        200,
+        &json!({
+            "success": true,
+            "message": "Monitoramento iniciado com sucesso",
+            "monitoring": true,
+            "tick_id": tick_id,
+        }),
+    ))
+}
+
+/// Whether the caller waits for the report.
+fn wait(parameter: Option<&str>) -> Result<bool, Reply> {
+    match parameter {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Reply::error(400, "wait deve ser true ou false")),
+    }
+}
+
+fn unauthorized() -> Reply {
+    Reply::error(401, "Não autorizado: envie o token do monitor")
+}
+
+/// The database is away, or not ready: later, or after what the sentence says, it will work.
+fn unavailable(error: &StoreError) -> Reply {
+    console::error(&format!("❌ Erro ao iniciar monitoramento: {error}"));
+    Reply::error(
+        503,
+        match error {
+            StoreError::NotConfigured => {
+                "Falta SUPABASE_URL ou a chave de serviço no ambiente da função"
+            }
+            StoreError::NotInstalled => {
+                "As funções SQL do monitor não existem: aplique as migrações no banco de dados"
+            }
+            StoreError::Forbidden(_) => "O banco de dados recusou a chave de serviço da função",
+            _ => "O banco de dados não responde; tente de novo em instantes",
+        },
+    )
+}

@@ -1,0 +1,110 @@
+//! Evolution API, version 2.3.
+
+pub mod answer;
+
+use gloo_net::http::Method;
+
+use super::Gateway;
+use super::address::{Address, query_value};
+use crate::monitor::{ConfigFault, Fault, GatewayFault, MemoryState, Row};
+use crate::web::fetch::{FetchError, Incoming, Outgoing, fetch, is_header_value};
+
+/// The largest body that is read, in bytes. A row is some 3 kB.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// An instance name that nobody has. See [`Evolution::confirm_wrong_key`].
+const NO_SUCH_INSTANCE: &str = "whatsapp-monitor-no-such-instance";
+
+/// The client of one Evolution server, with one key.
+pub struct Evolution<'a, T> {
+    address: &'a Address,
+    key: &'a str,
+    timeout_ms: T,
+}
+
+impl<'a, T: Fn() -> u32> Evolution<'a, T> {
+    /// A client. `timeout_ms` is asked before each request how long it may take; 0 means that
+    /// there is no time for one.
+    ///
+    /// # Errors
+    /// [`ConfigFault::WrongKey`] where the key could not even be sent.
+    pub fn new(address: &'a Address, key: &'a str, timeout_ms: T) -> Result<Self, ConfigFault> {
+        let key = key.trim();
+        if is_header_value(key) {
+            Ok(Self {
+                address,
+                key,
+                timeout_ms,
+            })
+        } else {
+            Err(ConfigFault::WrongKey)
+        }
+    }
+
+    async fn get(&self, url: &str) -> Result<Incoming, Fault> {
+        let timeout_ms = (self.timeout_ms)();
+        if timeout_ms == 0 {
+            return Err(GatewayFault::TimedOut.into());
+        }
+        fetch(Outgoing {
+            method: Method::GET,
+            url,
+            headers: &[("apikey", self.key), ("accept-encoding", "identity")],
+            body: None,
+            timeout_ms,
+            max_bytes: MAX_BODY_BYTES,
+        })
+        .await
+        .map_err(|error| match error {
+            FetchError::Refused => GatewayFault::Refused.into(),
+            FetchError::NameNotFound => GatewayFault::NameNotFound.into(),
+            FetchError::Tls => GatewayFault::Tls.into(),
+            FetchError::Broken => GatewayFault::Broken.into(),
+            FetchError::TimedOut => GatewayFault::TimedOut.into(),
+            FetchError::TooLarge => GatewayFault::TooLarge.into(),
+        })
+    }
+
+    async fn ask_connection_state(&self, instance: &str) -> Result<MemoryState, Fault> {
+        let url = self
+            .address
+            .route(["instance", "connectionState", instance])
+            .ok_or(ConfigFault::UnknownInstance)?;
+        answer::connection_state(&self.get(&url).await?)
+    }
+
+    /// A 401 alone is no proof of a wrong key: an instance's own token is refused too while the
+    /// gateway's database is down (I5). A name that nobody has tells: it is looked up in the
+    /// database before any key is checked, so it is 404 with the database (A4) and 500 without
+    /// (I7).
+    async fn confirm_wrong_key(&self) -> Fault {
+        match self.ask_connection_state(NO_SUCH_INSTANCE).await {
+            Err(Fault::Gateway(GatewayFault::ServerError(_))) => GatewayFault::DatabaseDown.into(),
+            Err(Fault::Gateway(fault)) => fault.into(),
+            _ => ConfigFault::WrongKey.into(),
+        }
+    }
+}
+
+impl<T: Fn() -> u32> Gateway for Evolution<'_, T> {
+    async fn connection_state(&self, instance: &str) -> Result<MemoryState, Fault> {
+        match self.ask_connection_state(instance).await {
+            Err(Fault::Config(ConfigFault::WrongKey)) => Err(self.confirm_wrong_key().await),
+            answered => answered,
+        }
+    }
+
+    async fn row(&self, instance: &str) -> Result<Option<Row>, Fault> {
+        let route = self
+            .address
+            .route(["instance", "fetchInstances"])
+            .ok_or(ConfigFault::BadUrl)?;
+        let url = format!("{route}?instanceName={}", query_value(instance));
+        answer::row(&self.get(&url).await?, instance)
+    }
+
+    async fn version(&self) -> Result<String, Fault> {
+        let url = self.address.root();
+        answer::version(&self.get(&url).await?)
+    }
+}

@@ -1,0 +1,34 @@
+//! The heart of the monitor: what an observation means and what follows from it.
+//!
+//! Pure. Nothing here does I/O, reads a clock, draws a random number or knows that it runs in
+//! WebAssembly. The caller says what was observed and when; it gets back the new memory of the
+//! instance. Months of a gateway's behaviour can therefore be replayed in a second of test time.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`time`] | the one clock: the database's |
+//! | [`settings`] | the numbers that decide, by the names of the settings table |
+//! | [`observation`] | what a gateway can be seen to say |
+//! | [`reading`] | what memory state and row state mean together |
+//! | [`status`] | what is shown and stored |
+//! | [`reason`] | why, in plain words |
+//! | [`instance`] | what is remembered of an instance between two checks |
+//! | [`reachability`] | when a silent gateway is left alone for the rest of a tick |
+
+pub mod instance;
+pub mod observation;
+pub mod reachability;
+pub mod reading;
+pub mod reason;
+pub mod settings;
+pub mod status;
+pub mod time;
+
+pub use instance::Instance;
+pub use observation::{ConfigFault, Fault, GatewayFault, MemoryState, Observation, Row, RowStatus};
+pub use reachability::Reachability;
+pub use reading::{Reading, read};
+pub use reason::{FinalReason, Reason, RecordedReason};
+pub use settings::Settings;
+pub use status::Status;
+pub use time::Timestamp;

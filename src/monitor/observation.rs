@@ -1,0 +1,151 @@
+//! What a gateway can be seen to say.
+
+use serde::{Deserialize, Serialize};
+
+use super::reason::RecordedReason;
+
+/// One check of one instance: what came back for one question about its live state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// The gateway answered for this instance.
+    Seen {
+        /// The live state.
+        memory: MemoryState,
+        /// The stored row, where it was asked for and given.
+        row: Option<Row>,
+    },
+    /// Nothing was learned about the instance.
+    Failed(Fault),
+}
+
+/// The live state of an instance in the gateway's process: the truth about its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryState {
+    /// Logged in to WhatsApp, or so the gateway believes.
+    Open,
+    /// A socket is being dialled, or a QR code is on offer.
+    Connecting,
+    /// No socket: between two redials, logged out, or never paired. Words that this monitor does
+    /// not know count as this too, because what matters is that they are not `open`.
+    Close,
+    /// The gateway knows the instance and has not loaded it yet: its process is booting.
+    NotLoaded,
+}
+
+/// What the gateway's database holds about an instance. It lags behind the live state and
+/// disagrees with it during every outage; it is asked for the reason, never for the truth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The stored connection status.
+    pub status: RowStatus,
+    /// The last final disconnect ever recorded, however long ago.
+    pub reason: Option<RecordedReason>,
+}
+
+/// The stored connection status of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowStatus {
+    /// Paired: written at login, and kept through every drop that is not final.
+    Open,
+    /// A QR code was issued and not scanned so far.
+    Connecting,
+    /// Created and never paired, or finally logged out.
+    Close,
+}
+
+/// Why nothing was learned about an instance. None of these means "disconnected".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The gateway did not answer, or not as a gateway in good health does.
+    Gateway(GatewayFault),
+    /// What the monitor was given to ask with is wrong; only a person can change that.
+    Config(ConfigFault),
+}
+
+/// What can be wrong with a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatewayFault {
+    /// Nothing listens at the address.
+    Refused,
+    /// The host name does not resolve.
+    NameNotFound,
+    /// No trusted TLS connection could be made.
+    Tls,
+    /// The connection broke before the answer was complete.
+    Broken,
+    /// No complete answer within the time allowed.
+    TimedOut,
+    /// An answer of status 5xx in the gateway's own shape.
+    ServerError(u16),
+    /// The gateway answers while its database does not.
+    DatabaseDown,
+    /// An answer that is not JSON, of this status: as a rule a reverse proxy's page.
+    NotJson(u16),
+    /// JSON of a shape that no known version sends, of this status.
+    Unintelligible(u16),
+    /// An answer larger than any honest one.
+    TooLarge,
+}
+
+/// What can be wrong with what the monitor was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigFault {
+    /// The gateway knows the instance and refuses the key, with its database at work.
+    WrongKey,
+    /// The gateway does not know an instance of this name.
+    UnknownInstance,
+    /// Something answers at the address, but has no such route: a wrong path or another product.
+    UnknownRoute,
+    /// The address is no `http` or `https` URL.
+    BadUrl,
+    /// The address is not a public one, and the monitor runs on a hosted project.
+    PrivateAddress,
+    /// The address sends elsewhere; redirects are not followed.
+    Redirected,
+    /// The gateway refuses to work until its licence is activated (Evolution 2.4).
+    LicenceRequired,
+}
+
+impl GatewayFault {
+    /// Whether nothing at all came back in time, so that asking again at once would only cost.
+    pub const fn is_silence(self) -> bool {
+        matches!(self, Self::TimedOut)
+    }
+}
+
+impl Fault {
+    /// Whether the gateway's own program answered, be it with an error.
+    pub const fn is_answer(self) -> bool {
+        match self {
+            Self::Gateway(fault) => matches!(
+                fault,
+                GatewayFault::ServerError(_)
+                    | GatewayFault::DatabaseDown
+                    | GatewayFault::Unintelligible(_)
+                    | GatewayFault::TooLarge
+            ),
+            Self::Config(fault) => matches!(
+                fault,
+                ConfigFault::WrongKey
+                    | ConfigFault::UnknownInstance
+                    | ConfigFault::UnknownRoute
+                    | ConfigFault::LicenceRequired
+            ),
+        }
+    }
+}
+
+impl From<GatewayFault> for Fault {
+    fn from(fault: GatewayFault) -> Self {
+        Self::Gateway(fault)
+    }
+}
+
+impl From<ConfigFault> for Fault {
+    fn from(fault: ConfigFault) -> Self {
+        Self::Config(fault)
+    }
+}

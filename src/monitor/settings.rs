@@ -1,0 +1,48 @@
+//! The numbers that decide.
+
+use serde::Deserialize;
+
+/// The row `whatsapp_monitor.settings`, as `begin_tick` returns it. The names and units are those
+/// of its columns, where each is documented.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Settings {
+    /// Seconds between two checks of an instance.
+    pub interval_s: u32,
+    /// Bad checks in a row before a transient outage counts.
+    pub down_after_checks: u32,
+    /// Seconds that the bad checks, or a gateway's silence, must span before they count.
+    pub down_after_s: u32,
+    /// Good checks in a row before an outage is over.
+    pub up_after_checks: u32,
+    /// Milliseconds that one question to a gateway may take.
+    pub request_timeout_ms: u32,
+    /// Questions in flight at once, per gateway.
+    pub concurrency: u32,
+    /// Milliseconds in which a trigger may start work.
+    pub tick_budget_ms: u32,
+    /// Instances that one tick claims at the most.
+    pub batch_size: u32,
+}
+
+impl Default for Settings {
+    /// The defaults of design.md; `tests/outside` holds the table's to these.
+    fn default() -> Self {
+        Self {
+            interval_s: 30,
+            down_after_checks: 3,
+            down_after_s: 55,
+            up_after_checks: 2,
+            request_timeout_ms: 8_000,
+            concurrency: 16,
+            tick_budget_ms: 20_000,
+            batch_size: 200,
+        }
+    }
+}
+
+impl Settings {
+    /// [`down_after_s`](Self::down_after_s) in milliseconds, the unit of [`Timestamp`](super::Timestamp).
+    pub const fn down_after_ms(&self) -> i64 {
+        self.down_after_s as i64 * 1_000
+    }
+}

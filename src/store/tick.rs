@@ -1,0 +1,236 @@
+//! The calls of a tick: what is sent to the SQL functions and what they answer.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::{Patience, Store, StoreError};
+use crate::monitor::{Instance, Settings, Status};
+
+/// A trigger is answered only after `begin_tick`, so that must be quick.
+const BEGIN: Patience = Patience {
+    total_ms: 3_000,
+    try_ms: 2_500,
+};
+
+/// What was observed must not be lost: this lasts as long as the lease's margin allows.
+const FINISH: Patience = Patience {
+    total_ms: 12_000,
+    try_ms: 5_000,
+};
+
+/// Who calls, as the function found out by itself or lets the database find out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "caller", rename_all = "snake_case")]
+pub enum Caller {
+    /// Somebody with Supabase's own secret key.
+    ServiceKey,
+    /// Somebody with the token of the function's environment.
+    Environment,
+    /// Somebody with one of these tokens, by their SHA-256 digests in hex: the database decides.
+    Token {
+        /// The digests.
+        token_digests: Vec<String>,
+    },
+}
+
+impl Caller {
+    /// The name that the database and the report use.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ServiceKey => "service_key",
+            Self::Environment => "environment",
+            Self::Token { .. } => "token",
+        }
+    }
+}
+
+/// The request of `begin_tick`.
+#[derive(Clone, Debug, Serialize)]
+pub struct BeginTick<'a> {
+    /// Names the tick; made by the caller.
+    pub tick_id: &'a str,
+    /// Who triggers it.
+    #[serde(flatten)]
+    pub caller: &'a Caller,
+    /// Limits the tick to one organization.
+    pub organization_id: Option<&'a str>,
+    /// Whether to report all instances, where nothing was due.
+    pub report: bool,
+}
+
+/// The answer of `begin_tick`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "made once a tick")]
+pub enum BeginAnswer {
+    /// The tick has begun.
+    Accepted(Begun),
+    /// No token in force.
+    Unauthorized,
+    /// No source names this organization.
+    UnknownOrganization,
+}
+
+/// A tick that has begun.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Begun {
+    /// The database's time in ISO 8601, for people.
+    pub now: String,
+    /// The database's time, in milliseconds since the Unix epoch.
+    pub now_ms: i64,
+    /// The settings in force.
+    pub settings: Settings,
+    /// What this tick holds, in the order in which it is to be checked.
+    pub instances: Vec<Claimed>,
+    /// Whether more was due than this tick could claim.
+    pub more_due: Option<bool>,
+    /// All instances, where nothing was due and the report was asked for.
+    pub report: Option<Vec<Reported>>,
+}
+
+/// An instance that the tick holds.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Claimed {
+    /// Its number.
+    pub id: i64,
+    /// The organization it belongs to.
+    pub organization_id: String,
+    /// Where its gateway lives.
+    pub gateway_url: String,
+    /// Its name on the gateway.
+    pub name: String,
+    /// The key to ask with.
+    pub api_key: String,
+    /// Proves the claim.
+    pub fence: i64,
+    /// The version of `state`.
+    pub version: i64,
+    /// The monitor's memory of it.
+    #[serde(deserialize_with = "memory")]
+    pub state: Instance,
+}
+
+/// What was found out about an instance.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Its number.
+    pub id: i64,
+    /// Proves the claim.
+    pub fence: i64,
+    /// The version that `state` was made from.
+    pub version: i64,
+    /// Its status.
+    pub status: Status,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since_ms: Option<i64>,
+    /// Why, where a reason counts.
+    pub reason: Option<PlainReason>,
+    /// The monitor's memory of it from now on.
+    pub state: Instance,
+    /// When the check was sent, in milliseconds since the Unix epoch.
+    pub checked_ms: i64,
+    /// Whether the gateway was asked about it.
+    pub asked: bool,
+}
+
+/// A claim that is given back unused.
+#[derive(Clone, Debug, Serialize)]
+pub struct Held {
+    /// The instance's number.
+    pub id: i64,
+    /// Proves the claim.
+    pub fence: i64,
+}
+
+/// A reason for people and programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlainReason {
+    /// A short name.
+    pub code: String,
+    /// One plain sentence.
+    pub text: String,
+}
+
+/// The request of `finish_tick`.
+#[derive(Clone, Debug, Serialize)]
+pub struct FinishTick<'a> {
+    /// Names the tick.
+    pub tick_id: &'a str,
+    /// The organization that the tick is limited to.
+    pub organization_id: Option<&'a str>,
+    /// Whether to report all instances.
+    pub report: bool,
+    /// What was found out.
+    pub results: &'a [Outcome],
+    /// What the next tick is to check first.
+    pub carried_over: &'a [Held],
+}
+
+/// The answer of `finish_tick`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Finished {
+    /// The instances written, by this call or an earlier one of the tick.
+    pub written: Vec<i64>,
+    /// The instances that somebody else has written meanwhile, as they are now.
+    pub stale: Vec<Stale>,
+    /// All instances, where the report was asked for.
+    pub report: Option<Vec<Reported>>,
+}
+
+/// An instance that somebody else has written meanwhile.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Stale {
+    /// Its number.
+    pub id: i64,
+    /// The version of `state`.
+    pub version: i64,
+    /// The monitor's memory of it.
+    #[serde(deserialize_with = "memory")]
+    pub state: Instance,
+}
+
+/// An instance as the report shows it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Reported {
+    /// Its number.
+    pub id: i64,
+    /// The organization it belongs to.
+    pub organization_id: String,
+    /// Its name on the gateway.
+    pub instance_name: String,
+    /// Its status.
+    pub status: Status,
+    /// Since when, in ISO 8601.
+    pub since: Option<String>,
+    /// Why, where a reason counts.
+    pub reason: Option<PlainReason>,
+    /// When it is due again, in ISO 8601.
+    pub next_check_at: Option<String>,
+}
+
+impl Store {
+    /// Begins a tick. Idempotent by its id.
+    ///
+    /// # Errors
+    /// [`StoreError`], after 3 s at the latest.
+    pub async fn begin_tick(&self, request: &BeginTick<'_>) -> Result<BeginAnswer, StoreError> {
+        self.call("whatsapp_monitor_begin_tick", request, BEGIN)
+            .await
+    }
+
+    /// Writes what a tick found. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError`], after 12 s at the latest.
+    pub async fn finish_tick(&self, request: &FinishTick<'_>) -> Result<Finished, StoreError> {
+        self.call("whatsapp_monitor_finish_tick", request, FINISH)
+            .await
+    }
+}
+
+/// Reads the memory of an instance. None yet, and one that this version cannot read, is that of an
+/// instance never checked: a row that somebody edited must not keep the tick from all the others.
+fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Instance, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}

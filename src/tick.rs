@@ -1,0 +1,425 @@
+//! One sweep: begin, observe, decide, finish; again while something is due and there is time.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures_util::future::{join, join_all};
+use futures_util::stream::{self, StreamExt};
+
+use crate::gateway::Gateway;
+use crate::gateway::address::{Address, Reach};
+use crate::gateway::evolution::Evolution;
+use crate::monitor::{Fault, Observation, Reachability, Settings, Timestamp};
+use crate::report::{GatewayReport, InstanceReport, Report};
+use crate::store::tick::{
+    BeginAnswer, BeginTick, Begun, Caller, Claimed, FinishTick, Held, Outcome, PlainReason,
+    Reported,
+};
+use crate::store::{Store, StoreError};
+use crate::web::console;
+use crate::web::crypto::random_uuid;
+use crate::web::performance::now_ms;
+
+/// Times that a result meets a row that somebody else has just written, before it gives way.
+const WRITE_ROUNDS: u32 = 4;
+
+/// What a trigger asks for.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Names the first tick, and the run to its caller.
+    pub tick_id: String,
+    /// Who triggers.
+    pub caller: Caller,
+    /// Limits the run to one organization.
+    pub organization_id: Option<String>,
+    /// Whether somebody waits for the report.
+    pub report: bool,
+    /// Where gateways may live.
+    pub reach: Reach,
+}
+
+impl Order {
+    /// Begins the tick of this id.
+    ///
+    /// # Errors
+    /// [`StoreError`], where the database gives no answer.
+    pub async fn begin(&self, store: &Store, tick_id: &str) -> Result<BeginAnswer, StoreError> {
+        store
+            .begin_tick(&BeginTick {
+                tick_id,
+                caller: &self.caller,
+                organization_id: self.organization_id.as_deref(),
+                report: self.report,
+            })
+            .await
+    }
+}
+
+/// The database's clock, carried on by the isolate's monotonic one.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    database_ms: i64,
+    read_at_ms: f64,
+}
+
+impl Clock {
+    /// The clock as of an answer that has just arrived.
+    fn read(database_ms: i64) -> Self {
+        Self {
+            database_ms,
+            read_at_ms: now_ms(),
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "an elapsed time is small")]
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.database_ms).plus_ms((now_ms() - self.read_at_ms) as i64)
+    }
+}
+
+/// What the ticks of a run have in common.
+struct Run<'a> {
+    store: &'a Store,
+    order: &'a Order,
+    settings: Settings,
+    started_ms: f64,
+    /// What is known of each gateway, by URL.
+    gateways: RefCell<BTreeMap<String, Reachability>>,
+}
+
+/// What became of one claim.
+enum Swept {
+    /// It was checked: what the monitor makes of it, and what it saw.
+    Checked(Box<Outcome>, Observation),
+    /// There was no time for it.
+    CarriedOver(Held),
+}
+
+/// Does the work of a trigger whose first tick has begun.
+pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
+    let run = Run {
+        store,
+        order,
+        settings: begun.settings.clone(),
+        started_ms: now_ms(),
+        gateways: RefCell::default(),
+    };
+    let urls: HashSet<String> = begun
+        .instances
+        .iter()
+        .map(|instance| instance.gateway_url.clone())
+        .collect();
+    let keys: HashMap<String, String> = begun
+        .instances
+        .iter()
+        .map(|instance| (instance.gateway_url.clone(), instance.api_key.clone()))
+        .collect();
+    let started_at = begun.now.clone();
+    let versions = async {
+        // Only somebody who waits for the report reads it; the question costs the gateway a lookup.
+        if order.report {
+            run.versions(&urls, &keys).await
+        } else {
+            BTreeMap::new()
+        }
+    };
+    let (done, mut versions) = join(run.ticks(begun), versions).await;
+    let reachable = run.gateways.take();
+    Report {
+        success: done.error.is_none(),
+        tick_id: order.tick_id.clone(),
+        started_at,
+        duration_ms: (now_ms() - run.started_ms).round(),
+        trigger: order.caller.name(),
+        checked: done.checked.len(),
+        carried_over: done.carried_over,
+        database_round_trips: store.round_trips(),
+        gateways: reachable
+            .into_iter()
+            .map(|(url, reachability)| GatewayReport {
+                version: versions.remove(&url),
+                reachable: reachability.answered(),
+                url,
+            })
+            .collect(),
+        instances: done
+            .reported
+            .into_iter()
+            .map(|instance| {
+                let checked_now = done.checked.contains(&instance.id);
+                InstanceReport::new(instance, checked_now)
+            })
+            .collect(),
+        error: done.error.map(|error| error.to_string()),
+    }
+}
+
+/// What the ticks of a run came to.
+#[derive(Default)]
+struct Done {
+    checked: HashSet<i64>,
+    carried_over: usize,
+    reported: Vec<Reported>,
+    error: Option<StoreError>,
+}
+
+impl Run<'_> {
+    /// Milliseconds since the run began.
+    fn elapsed_ms(&self) -> f64 {
+        now_ms() - self.started_ms
+    }
+
+    /// Whether work may still be started.
+    fn has_time(&self) -> bool {
+        self.elapsed_ms() < f64::from(self.settings.tick_budget_ms)
+    }
+
+    /// Milliseconds that a request may take from now on: what was started in time is finished, and
+    /// no later than one request after the budget.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped"
+    )]
+    fn timeout_ms(&self) -> u32 {
+        let end = f64::from(self.settings.tick_budget_ms + self.settings.request_timeout_ms);
+        let left = (end - self.elapsed_ms()).max(0.0) as u32;
+        left.min(self.settings.request_timeout_ms)
+    }
+
+    /// Ticks until nothing is due or the time is up.
+    async fn ticks(&self, begun: Begun) -> Done {
+        let mut done = Done::default();
+        let mut tick_id = self.order.tick_id.clone();
+        let mut begun = begun;
+        loop {
+            let last = match self.tick(&tick_id, begun, &mut done).await {
+                Ok(last) => last,
+                Err(error) => {
+                    done.error = Some(error);
+                    true
+                }
+            };
+            if last {
+                return done;
+            }
+            tick_id = random_uuid();
+            begun = match self.order.begin(self.store, &tick_id).await {
+                Ok(BeginAnswer::Accepted(begun)) => begun,
+                // The token was revoked, or the organization removed, between two ticks.
+                Ok(_) => return done,
+                Err(error) => {
+                    done.error = Some(error);
+                    return done;
+                }
+            };
+        }
+    }
+
+    /// One tick. Says whether it was the last.
+    async fn tick(&self, tick_id: &str, begun: Begun, done: &mut Done) -> Result<bool, StoreError> {
+        if let Some(report) = begun.report {
+            done.reported = report;
+            return Ok(true);
+        }
+        let clock = Clock::read(begun.now_ms);
+        let more_due = begun.more_due.unwrap_or(false);
+        let swept = self.sweep(&begun.instances, clock).await;
+        let mut checked = Vec::new();
+        let mut carried_over = Vec::new();
+        for swept in swept {
+            match swept {
+                Swept::Checked(outcome, observation) => checked.push((*outcome, observation)),
+                Swept::CarriedOver(held) => carried_over.push(held),
+            }
+        }
+        let last = !more_due || !carried_over.is_empty() || !self.has_time();
+        let ids: Vec<i64> = checked.iter().map(|(outcome, _)| outcome.id).collect();
+        self.finish(tick_id, checked, &carried_over, last, done)
+            .await?;
+        done.checked.extend(ids);
+        done.carried_over = carried_over.len();
+        Ok(last)
+    }
+
+    /// Writes what was found. A row that somebody else has written meanwhile is taken as it is now
+    /// and what was observed here is applied to it: neither is lost.
+    async fn finish(
+        &self,
+        tick_id: &str,
+        checked: Vec<(Outcome, Observation)>,
+        carried_over: &[Held],
+        last: bool,
+        done: &mut Done,
+    ) -> Result<(), StoreError> {
+        let report = last && self.order.report;
+        let (mut results, observations): (Vec<Outcome>, Vec<Observation>) =
+            checked.into_iter().unzip();
+        let observations: HashMap<i64, Observation> = results
+            .iter()
+            .map(|outcome| outcome.id)
+            .zip(observations)
+            .collect();
+        let mut carried_over = carried_over;
+        for _ in 0..WRITE_ROUNDS {
+            let finished = self
+                .store
+                .finish_tick(&FinishTick {
+                    tick_id,
+                    organization_id: self.order.organization_id.as_deref(),
+                    report,
+                    results: &results,
+                    carried_over,
+                })
+                .await?;
+            if let Some(report) = finished.report {
+                done.reported = report;
+            }
+            if finished.stale.is_empty() {
+                return Ok(());
+            }
+            carried_over = &[];
+            results = finished
+                .stale
+                .into_iter()
+                .filter_map(|stale| {
+                    let mine = results.iter().find(|outcome| outcome.id == stale.id)?;
+                    let observation = observations.get(&stale.id)?;
+                    let at = Timestamp::from_ms(mine.checked_ms);
+                    let state = stale.state.observe(observation, at, &self.settings);
+                    Some(Outcome {
+                        version: stale.version,
+                        ..outcome(mine.id, mine.fence, at, state, mine.asked)
+                    })
+                })
+                .collect();
+        }
+        console::error("❌ Erro ao atualizar status no banco: outro processo escreve sem parar");
+        Ok(())
+    }
+
+    /// Checks what a tick holds, gateway by gateway, all gateways at once.
+    async fn sweep(&self, claimed: &[Claimed], clock: Clock) -> Vec<Swept> {
+        let mut by_gateway: BTreeMap<&str, Vec<&Claimed>> = BTreeMap::new();
+        for instance in claimed {
+            by_gateway
+                .entry(&instance.gateway_url)
+                .or_default()
+                .push(instance);
+        }
+        join_all(
+            by_gateway
+                .into_iter()
+                .map(|(url, instances)| self.sweep_gateway(url, instances, clock)),
+        )
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Checks the instances of one gateway in their order, `concurrency` at a time.
+    async fn sweep_gateway(&self, url: &str, claimed: Vec<&Claimed>, clock: Clock) -> Vec<Swept> {
+        let address = Address::parse(url, self.order.reach);
+        let known = self.gateways.borrow().get(url).cloned();
+        let reachability = RefCell::new(known.unwrap_or_default());
+        let concurrency = usize::try_from(self.settings.concurrency).unwrap_or(1);
+        let swept = stream::iter(claimed)
+            .map(|claimed| async {
+                if !self.has_time() {
+                    return Swept::CarriedOver(Held {
+                        id: claimed.id,
+                        fence: claimed.fence,
+                    });
+                }
+                let at = clock.now();
+                let silence = reachability.borrow().silence();
+                let (observation, asked) = match (&address, silence) {
+                    (Err(fault), _) => (Observation::Failed(Fault::Config(*fault)), true),
+                    (Ok(_), Some(fault)) => (Observation::Failed(fault.into()), false),
+                    (Ok(address), None) => (self.observe(address, claimed).await, true),
+                };
+                if asked {
+                    reachability.borrow_mut().note(match &observation {
+                        Observation::Failed(fault) => Some(*fault),
+                        Observation::Seen { .. } => None,
+                    });
+                }
+                let state = claimed.state.observe(&observation, at, &self.settings);
+                let outcome = Outcome {
+                    version: claimed.version,
+                    ..outcome(claimed.id, claimed.fence, at, state, asked)
+                };
+                Swept::Checked(Box::new(outcome), observation)
+            })
+            .buffer_unordered(concurrency)
+            .collect()
+            .await;
+        self.gateways
+            .borrow_mut()
+            .insert(url.to_owned(), reachability.into_inner());
+        swept
+    }
+
+    /// Asks a gateway about one instance: its live state, and its row where that is needed.
+    async fn observe(&self, address: &Address, claimed: &Claimed) -> Observation {
+        let gateway = match Evolution::new(address, &claimed.api_key, || self.timeout_ms()) {
+            Ok(gateway) => gateway,
+            Err(fault) => return Observation::Failed(fault.into()),
+        };
+        match gateway.connection_state(&claimed.name).await {
+            Err(fault) => Observation::Failed(fault),
+            Ok(memory) => {
+                let row = if claimed.state.wants_row(memory) {
+                    // Without the row the live state still counts.
+                    gateway.row(&claimed.name).await.unwrap_or_default()
+                } else {
+                    None
+                };
+                Observation::Seen { memory, row }
+            }
+        }
+    }
+
+    /// The version of each gateway that tells it.
+    async fn versions(
+        &self,
+        urls: &HashSet<String>,
+        keys: &HashMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let ask = async |url: &String| {
+            let address = Address::parse(url, self.order.reach).ok()?;
+            let gateway = Evolution::new(&address, keys.get(url)?, || self.timeout_ms()).ok()?;
+            Some((url.clone(), gateway.version().await.ok()?))
+        };
+        join_all(urls.iter().map(ask))
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+/// What is written about an instance after a check at `at`; the version is the caller's to fill in.
+fn outcome(
+    id: i64,
+    fence: i64,
+    at: Timestamp,
+    state: crate::monitor::Instance,
+    asked: bool,
+) -> Outcome {
+    Outcome {
+        id,
+        fence,
+        version: 0,
+        status: state.status,
+        since_ms: state.since.map(Timestamp::as_ms),
+        reason: state.reason.map(|reason| PlainReason {
+            code: reason.code().to_owned(),
+            text: reason.text().to_owned(),
+        }),
+        state,
+        checked_ms: at.as_ms(),
+        asked,
+    }
+}

@@ -1,0 +1,20 @@
+//! Randomness and digests.
+
+use sha2::{Digest, Sha256};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
+    fn crypto_random_uuid() -> String;
+}
+
+/// A fresh random UUID.
+pub fn random_uuid() -> String {
+    crypto_random_uuid()
+}
+
+/// The SHA-256 digest of `text`.
+pub fn sha256(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}

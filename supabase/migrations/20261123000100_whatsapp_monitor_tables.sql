@@ -1,0 +1,194 @@
+-- WhatsApp connection monitor: schema and tables.
+--
+-- Everything of ours lives in the schema whatsapp_monitor, which PostgREST does not expose. Each
+-- statement is harmless when it runs again.
+
+-- ------------------------------------------------------------------------------------------------
+-- Schema
+-- ------------------------------------------------------------------------------------------------
+
+create schema if not exists whatsapp_monitor;
+comment on schema whatsapp_monitor is 'WhatsApp connection monitor: what it remembers.';
+revoke all on schema whatsapp_monitor from public, anon, authenticated;
+
+-- ------------------------------------------------------------------------------------------------
+-- Settings: one row
+-- ------------------------------------------------------------------------------------------------
+
+create table if not exists whatsapp_monitor.settings (
+  only_row           boolean primary key default true check (only_row),
+  interval_s         integer not null default 30    check (interval_s between 10 and 86400),
+  down_after_checks  integer not null default 3     check (down_after_checks between 1 and 1000),
+  down_after_s       integer not null default 55    check (down_after_s between 0 and 86400),
+  up_after_checks    integer not null default 2     check (up_after_checks between 1 and 1000),
+  request_timeout_ms integer not null default 8000  check (request_timeout_ms between 100 and 30000),
+  concurrency        integer not null default 16    check (concurrency between 1 and 200),
+  tick_budget_ms     integer not null default 20000 check (tick_budget_ms between 100 and 60000),
+  batch_size         integer not null default 200   check (batch_size between 1 and 1000),
+  lease_s            integer not null default 45    check (lease_s between 1 and 300)
+);
+
+comment on table whatsapp_monitor.settings is 'How the monitor behaves. One row; update it.';
+comment on column whatsapp_monitor.settings.interval_s is
+  'Seconds between two checks of an instance. It is due when its last claim is at least interval_s - 5 s old, so that a punctual trigger never finds it not yet due.';
+comment on column whatsapp_monitor.settings.down_after_checks is
+  'Bad checks in a row before a transient outage counts.';
+comment on column whatsapp_monitor.settings.down_after_s is
+  'Seconds that those bad checks, or a gateway''s silence, must span before they count.';
+comment on column whatsapp_monitor.settings.up_after_checks is
+  'Good checks in a row before an outage is over.';
+comment on column whatsapp_monitor.settings.request_timeout_ms is
+  'Milliseconds that one question to a gateway may take.';
+comment on column whatsapp_monitor.settings.concurrency is
+  'Questions in flight at once, per gateway.';
+comment on column whatsapp_monitor.settings.tick_budget_ms is
+  'Milliseconds in which a trigger may start work; the rest is carried to the next, oldest first.';
+comment on column whatsapp_monitor.settings.batch_size is
+  'Instances that one tick claims at the most.';
+comment on column whatsapp_monitor.settings.lease_s is
+  'Seconds for which a claim is exclusive: the budget, one request, the write and a margin. When a tick dies, its instances are due again after this time.';
+
+insert into whatsapp_monitor.settings default values on conflict do nothing;
+
+-- ------------------------------------------------------------------------------------------------
+-- Who may trigger
+-- ------------------------------------------------------------------------------------------------
+
+create table if not exists whatsapp_monitor.trigger_tokens (
+  digest     text primary key check (digest ~ '^[0-9a-f]{64}$'),
+  created_at timestamptz not null default now(),
+  expires_at timestamptz
+);
+comment on table whatsapp_monitor.trigger_tokens is
+  'SHA-256 digests (hex) of the tokens that may trigger a tick. A token is 64 hex digits. Two are valid during a rotation.';
+
+-- ------------------------------------------------------------------------------------------------
+-- What is watched
+-- ------------------------------------------------------------------------------------------------
+
+create table if not exists whatsapp_monitor.gateways (
+  id         bigint generated always as identity primary key,
+  url        text not null unique,
+  created_at timestamptz not null default now()
+);
+comment on table whatsapp_monitor.gateways is 'WhatsApp gateways, by their normalized URL.';
+
+create table if not exists whatsapp_monitor.instances (
+  id           bigint generated always as identity primary key,
+  gateway_id   bigint not null references whatsapp_monitor.gateways,
+  name         text not null,
+  -- What it is, as the monitor last decided.
+  status       text not null default 'unknown' check (status in
+                 ('connected', 'connecting', 'waiting_qr', 'disconnected', 'blocked', 'zombie',
+                  'gateway_unreachable', 'misconfigured', 'unknown')),
+  status_since timestamptz,
+  reason_code  text,
+  reason_text  text,
+  -- The monitor's memory of it, opaque to SQL, and the number of times it was written.
+  state        jsonb,
+  version      bigint not null default 0,
+  -- When it is looked at. due_at is the one column that a claim searches by.
+  due_at       timestamptz not null default '-infinity',
+  due_before   timestamptz,
+  claimed_at   timestamptz,
+  checked_at   timestamptz,
+  checked_by   uuid,
+  -- Who works on it. The fence grows with each claim: a writer with an old one is late.
+  lease_tick   uuid,
+  lease_until  timestamptz,
+  fence        bigint not null default 0,
+  created_at   timestamptz not null default now(),
+  removed_at   timestamptz,
+  unique (gateway_id, name)
+);
+comment on table whatsapp_monitor.instances is
+  'One row per instance: a name on a gateway. removed_at is set when no source names it any more.';
+
+create index if not exists instances_due
+  on whatsapp_monitor.instances (due_at, checked_at nulls first, id) where removed_at is null;
+create index if not exists instances_lease
+  on whatsapp_monitor.instances (lease_tick) where lease_tick is not null;
+
+create table if not exists whatsapp_monitor.sources (
+  source_table    text not null,
+  source_id       text not null,
+  organization_id text not null,
+  instance_id     bigint not null references whatsapp_monitor.instances,
+  primary key (source_table, source_id)
+);
+comment on table whatsapp_monitor.sources is
+  'Which rows of the user''s tables name an instance. Credentials stay there and are joined when they are needed.';
+
+create index if not exists sources_instance on whatsapp_monitor.sources (instance_id);
+create index if not exists sources_organization on whatsapp_monitor.sources (organization_id);
+
+create table if not exists whatsapp_monitor.source_sync (
+  only_row  boolean primary key default true check (only_row),
+  synced_at timestamptz not null default '-infinity',
+  error     text
+);
+comment on table whatsapp_monitor.source_sync is
+  'When the sources were last read, and what went wrong then.';
+
+insert into whatsapp_monitor.source_sync default values on conflict do nothing;
+
+-- ------------------------------------------------------------------------------------------------
+-- What was done
+-- ------------------------------------------------------------------------------------------------
+
+create table if not exists whatsapp_monitor.ticks (
+  id              uuid primary key,
+  caller          text not null,
+  organization_id text,
+  claimed         integer not null,
+  started_at      timestamptz not null,
+  finished_at     timestamptz
+);
+comment on table whatsapp_monitor.ticks is
+  'One row per tick. finished_at stays null where the tick died.';
+
+create table if not exists whatsapp_monitor.actions (
+  id          bigint generated always as identity primary key,
+  instance_id bigint not null references whatsapp_monitor.instances,
+  tick_id     uuid not null references whatsapp_monitor.ticks,
+  kind        text not null,
+  granted_at  timestamptz not null,
+  unique (tick_id, instance_id)
+);
+comment on table whatsapp_monitor.actions is
+  'Each action, recorded before it is sent. It counts against the budget whatever became of it.';
+
+create index if not exists actions_budget on whatsapp_monitor.actions (instance_id, granted_at);
+
+-- ------------------------------------------------------------------------------------------------
+-- The user's table, where there is none yet
+-- ------------------------------------------------------------------------------------------------
+
+do $$
+begin
+  if to_regclass('public.organization_channel_config') is null
+     and to_regclass('public.channel_instances') is null then
+    create table public.organization_channel_config (
+      id                          uuid primary key default gen_random_uuid(),
+      organization_id             text not null unique,
+      whatsapp_enabled            boolean default false,
+      whatsapp_api_url            text,
+      whatsapp_instance_name      text,
+      whatsapp_api_key            text,
+      whatsapp_instance_token     text,
+      whatsapp_connected          boolean default false,
+      whatsapp_phone_number       text,
+      whatsapp_connection_status  text default 'disconnected',
+      whatsapp_last_connected_at  timestamptz,
+      whatsapp_error_message      text,
+      created_at                  timestamptz default now(),
+      deleted_at                  timestamptz
+    );
+    comment on table public.organization_channel_config is
+      'Created by the WhatsApp monitor: one row per organization that it watches.';
+    -- It holds keys: nobody but the service role gets at it.
+    alter table public.organization_channel_config enable row level security;
+    revoke all on public.organization_channel_config from public, anon, authenticated;
+  end if;
+end
+$$;

@@ -1,0 +1,357 @@
+-- WhatsApp connection monitor: the functions that a tick calls.
+--
+-- They live in public, where PostgREST finds them, take and return jsonb, and may be executed by
+-- the service role alone. They store; what is to be done is decided by the caller.
+
+-- ------------------------------------------------------------------------------------------------
+-- Who is calling
+-- ------------------------------------------------------------------------------------------------
+
+-- Whether one of these SHA-256 digests (hex) is that of a token in force.
+create or replace function whatsapp_monitor.token_is_valid(digests jsonb)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select exists (
+    select from whatsapp_monitor.trigger_tokens t
+    where t.digest in (select jsonb_array_elements_text(coalesce(digests, '[]')))
+      and (t.expires_at is null or t.expires_at > clock_timestamp()))
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- What there is to report
+-- ------------------------------------------------------------------------------------------------
+
+-- Every instance of one organization, or of all where that is null.
+create or replace function whatsapp_monitor.report(of_organization text)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'id', i.id,
+           'organization_id', s.organization_id,
+           'instance_name', i.name,
+           'status', i.status,
+           'since', i.status_since,
+           'reason', case when i.reason_code is not null
+                          then jsonb_build_object('code', i.reason_code, 'text', i.reason_text) end,
+           'next_check_at', greatest(i.due_at + interval '5 seconds', clock_timestamp())
+         ) order by s.organization_id, i.name, i.id), '[]')
+  from (select distinct organization_id, instance_id from whatsapp_monitor.sources
+        where of_organization is null or organization_id = of_organization) s
+  join whatsapp_monitor.instances i on i.id = s.instance_id and i.removed_at is null
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- Begin
+-- ------------------------------------------------------------------------------------------------
+
+-- The instances that this tick holds, with the credentials to ask for them.
+create or replace function whatsapp_monitor.claimed_by(tick uuid)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  with held as (
+    select i.*, g.url as gateway_url
+    from whatsapp_monitor.instances i
+    join whatsapp_monitor.gateways g on g.id = i.gateway_id
+    where i.lease_tick = tick and i.lease_until > clock_timestamp()
+  )
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'id', h.id,
+           'organization_id', c.organization_id,
+           'gateway_url', h.gateway_url,
+           'name', h.name,
+           'api_key', c.api_key,
+           'fence', h.fence,
+           'version', h.version,
+           'state', h.state
+         ) order by h.due_before, h.checked_at nulls first, h.id), '[]')
+  from held h
+  join whatsapp_monitor.credentials((select array_agg(id) from held)) c on c.instance_id = h.id
+$$;
+
+-- Begins a tick: checks who calls, claims up to batch_size instances that are due, oldest first,
+-- and returns them with the settings and the time. Idempotent by tick_id: a repeated call returns
+-- what the tick still holds.
+--
+-- request: {tick_id, caller: "token" | "environment" | "service_key", token_digests: [hex],
+--           organization_id: text or null, report: boolean}
+-- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
+--           claimed, instances, more_due, report}; claimed is null in a repeated answer
+create or replace function public.whatsapp_monitor_begin_tick(request jsonb)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_tick         uuid := request ->> 'tick_id';
+  v_caller       text := request ->> 'caller';
+  v_organization text := request ->> 'organization_id';
+  v_settings     whatsapp_monitor.settings;
+  v_now          timestamptz;
+  v_claimed      integer;
+begin
+  if v_tick is null or v_caller is null
+     or v_caller not in ('token', 'environment', 'service_key') then
+    raise exception 'tick_id and a known caller are required' using errcode = '22023';
+  end if;
+  if v_caller = 'token' and not whatsapp_monitor.token_is_valid(request -> 'token_digests') then
+    return jsonb_build_object('outcome', 'unauthorized');
+  end if;
+
+  perform whatsapp_monitor.sync_sources_if_older(interval '1 minute');
+  if v_organization is not null and not exists (
+       select from whatsapp_monitor.sources s where s.organization_id = v_organization) then
+    -- It may have been added just now.
+    perform whatsapp_monitor.sync_sources_if_older(interval '5 seconds');
+    if not exists (
+         select from whatsapp_monitor.sources s where s.organization_id = v_organization) then
+      return jsonb_build_object('outcome', 'unknown_organization');
+    end if;
+  end if;
+
+  select * into strict v_settings from whatsapp_monitor.settings;
+  v_now := clock_timestamp();
+
+  insert into whatsapp_monitor.ticks (id, caller, organization_id, claimed, started_at)
+  values (v_tick, v_caller, v_organization, 0, v_now)
+  on conflict (id) do nothing;
+  if found then
+    with due as (
+      select i.id
+      from whatsapp_monitor.instances i
+      where i.due_at <= v_now and i.removed_at is null
+        and (v_organization is null or i.id in (
+              select s.instance_id from whatsapp_monitor.sources s
+              where s.organization_id = v_organization))
+      order by i.due_at, i.checked_at nulls first, i.id
+      limit v_settings.batch_size
+      for update skip locked
+    )
+    update whatsapp_monitor.instances i
+    set claimed_at  = v_now,
+        due_before  = i.due_at,
+        -- Should the tick die, this is when it is due again.
+        due_at      = v_now + make_interval(secs => v_settings.lease_s),
+        lease_until = v_now + make_interval(secs => v_settings.lease_s),
+        lease_tick  = v_tick,
+        fence       = i.fence + 1
+    from due
+    where i.id = due.id;
+    get diagnostics v_claimed = row_count;
+    update whatsapp_monitor.ticks
+    set claimed = v_claimed,
+        finished_at = case when v_claimed = 0 then v_now end
+    where id = v_tick;
+  end if;
+
+  return jsonb_build_object(
+    'outcome', 'accepted',
+    'now', v_now,
+    'now_ms', whatsapp_monitor.epoch_ms(v_now),
+    'settings', to_jsonb(v_settings) - 'only_row',
+    'claimed', v_claimed,
+    'instances', whatsapp_monitor.claimed_by(v_tick),
+    'more_due', v_claimed = v_settings.batch_size,
+    'report', case when v_claimed = 0 and (request -> 'report')::boolean
+                   then whatsapp_monitor.report(v_organization) end);
+end
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- Act
+-- ------------------------------------------------------------------------------------------------
+
+-- Grants actions before they are sent: each only while the tick holds the instance for another
+-- min_lease_ms, and within every budget that the caller names. One that is granted counts from then
+-- on, whatever becomes of it. Idempotent by tick and instance.
+--
+-- request: {tick_id, actions: [{instance_id, fence, kind, min_lease_ms,
+--           budgets: [{window_s, max}]}]}
+-- answer:  {granted: [instance_id], refused: [{instance_id, why: "lease" | "budget"}]}
+create or replace function public.whatsapp_monitor_record_actions(request jsonb)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+  v_tick    uuid  := request ->> 'tick_id';
+  v_granted jsonb := '[]';
+  v_refused jsonb := '[]';
+  v_action  record;
+  v_now     timestamptz;
+begin
+  if v_tick is null then
+    raise exception 'tick_id is required' using errcode = '22023';
+  end if;
+  for v_action in
+    select a.instance_id, a.fence, a.kind, a.min_lease_ms, coalesce(a.budgets, '[]') as budgets
+    from jsonb_to_recordset(request -> 'actions')
+      as a (instance_id bigint, fence bigint, kind text, min_lease_ms integer, budgets jsonb)
+    order by a.instance_id
+  loop
+    -- The row lock makes the count and the grant one step.
+    perform from whatsapp_monitor.instances i where i.id = v_action.instance_id for update;
+    v_now := clock_timestamp();
+    if exists (select from whatsapp_monitor.actions a
+               where a.tick_id = v_tick and a.instance_id = v_action.instance_id) then
+      v_granted := v_granted || to_jsonb(v_action.instance_id);
+    elsif not exists (
+      select from whatsapp_monitor.instances i
+      where i.id = v_action.instance_id and i.fence = v_action.fence and i.lease_tick = v_tick
+        and i.lease_until >= v_now + make_interval(secs => v_action.min_lease_ms / 1000.0)) then
+      v_refused := v_refused
+        || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'lease');
+    elsif exists (
+      select from jsonb_to_recordset(v_action.budgets) as b (window_s integer, max integer)
+      where b.max <= (
+        select count(*) from whatsapp_monitor.actions a
+        where a.instance_id = v_action.instance_id
+          and a.granted_at > v_now - make_interval(secs => b.window_s))) then
+      v_refused := v_refused
+        || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'budget');
+    else
+      insert into whatsapp_monitor.actions (instance_id, tick_id, kind, granted_at)
+      values (v_action.instance_id, v_tick, v_action.kind, v_now);
+      v_granted := v_granted || to_jsonb(v_action.instance_id);
+    end if;
+  end loop;
+  return jsonb_build_object('granted', v_granted, 'refused', v_refused);
+end
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- Finish
+-- ------------------------------------------------------------------------------------------------
+
+-- Writes what a tick found, releases what it holds, and closes it.
+--
+-- A result is written where the tick's fence is the last one and the version is the one that the
+-- caller started from. Where somebody else has written meanwhile, the row comes back as "stale":
+-- the caller applies its own observation to it and calls again. Where somebody else has claimed
+-- meanwhile, the result is "lost": that tick sees for itself. Idempotent: what this tick has
+-- written already stays as it is.
+--
+-- request: {tick_id, organization_id, report: boolean,
+--           results: [{id, fence, version, status, since_ms, reason: {code, text} or null, state,
+--                      checked_ms, asked: boolean}],
+--           carried_over: [{id, fence}]}
+-- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report}
+create or replace function public.whatsapp_monitor_finish_tick(request jsonb)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_tick       uuid     := request ->> 'tick_id';
+  v_interval   interval;
+  v_written    jsonb;
+  v_stale      jsonb;
+  v_lost       jsonb;
+begin
+  if v_tick is null then
+    raise exception 'tick_id is required' using errcode = '22023';
+  end if;
+  select make_interval(secs => t.interval_s) into strict v_interval
+  from whatsapp_monitor.settings t;
+
+  -- Always in the same order, so that two writers never wait for each other.
+  perform from whatsapp_monitor.instances i
+  where i.id in (select (r ->> 'id')::bigint from jsonb_array_elements(
+                   coalesce(request -> 'results', '[]') || coalesce(request -> 'carried_over', '[]')) r)
+  order by i.id
+  for update;
+
+  update whatsapp_monitor.instances i
+  set due_at = i.due_before, lease_tick = null, lease_until = null
+  from jsonb_to_recordset(coalesce(request -> 'carried_over', '[]')) as c (id bigint, fence bigint)
+  where i.id = c.id and i.fence = c.fence and i.lease_tick = v_tick;
+
+  update whatsapp_monitor.instances i
+  set status       = r.status,
+      status_since = to_timestamp(r.since_ms / 1000.0),
+      reason_code  = r.reason ->> 'code',
+      reason_text  = r.reason ->> 'text',
+      state        = r.state,
+      version      = i.version + 1,
+      -- What was concluded without asking comes first the next time.
+      checked_at   = case when r.asked then to_timestamp(r.checked_ms / 1000.0) else i.checked_at end,
+      checked_by   = v_tick,
+      due_at       = i.claimed_at + v_interval - interval '5 seconds',
+      lease_tick   = null,
+      lease_until  = null
+  from jsonb_to_recordset(coalesce(request -> 'results', '[]'))
+    as r (id bigint, fence bigint, version bigint, status text, since_ms bigint, reason jsonb,
+          state jsonb, checked_ms bigint, asked boolean)
+  where i.id = r.id and i.fence = r.fence and i.version = r.version
+    and i.checked_by is distinct from v_tick;
+
+  select coalesce(jsonb_agg(i.id) filter (where i.checked_by = v_tick), '[]'),
+         coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'version', i.version, 'state', i.state))
+                  filter (where i.checked_by is distinct from v_tick and i.fence = r.fence), '[]'),
+         coalesce(jsonb_agg(i.id)
+                  filter (where i.checked_by is distinct from v_tick and i.fence <> r.fence), '[]')
+  into v_written, v_stale, v_lost
+  from jsonb_to_recordset(coalesce(request -> 'results', '[]')) as r (id bigint, fence bigint)
+  join whatsapp_monitor.instances i on i.id = r.id;
+
+  update whatsapp_monitor.ticks set finished_at = clock_timestamp()
+  where id = v_tick and v_stale = '[]';
+
+  return jsonb_build_object(
+    'written', v_written, 'stale', v_stale, 'lost', v_lost,
+    'report', case when (request -> 'report')::boolean
+                   then whatsapp_monitor.report(request ->> 'organization_id') end);
+end
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- A changed interval counts from now on
+-- ------------------------------------------------------------------------------------------------
+
+-- Brings due_at, which finish_tick computes ahead, in line with a new interval.
+create or replace function whatsapp_monitor.apply_interval()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update whatsapp_monitor.instances i
+  set due_at = i.claimed_at + make_interval(secs => new.interval_s - 5)
+  where i.lease_tick is null and i.claimed_at is not null and i.due_at > '-infinity';
+  return null;
+end
+$$;
+
+create or replace trigger settings_interval
+  after update of interval_s on whatsapp_monitor.settings
+  for each row when (old.interval_s is distinct from new.interval_s)
+  execute function whatsapp_monitor.apply_interval();
+
+-- ------------------------------------------------------------------------------------------------
+-- Rights
+-- ------------------------------------------------------------------------------------------------
+
+-- Supabase grants execute on new functions in public to anon and authenticated by name.
+do $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select p.oid::regprocedure from pg_proc p
+    where p.pronamespace = 'public'::regnamespace and p.proname like 'whatsapp\_monitor\_%'
+  loop
+    execute format('revoke execute on function %s from public, anon, authenticated', v_function);
+    execute format('grant execute on function %s to service_role', v_function);
+  end loop;
+end
+$$;
+
+-- PostgREST learns of new functions.
+notify pgrst, 'reload schema';

@@ -1,0 +1,396 @@
+/**
+ * The instances of a simulated Evolution API 2.3.6 and what happens to them. No I/O, no timers: a
+ * dial under way goes on when `advance` is called.
+ */
+
+import {
+  type Condition,
+  type ConditionName,
+  type Dial,
+  entryOf,
+  type Fault,
+  FINAL_CODES,
+  type FinalCode,
+  type MemoryState,
+  type RowStatus,
+} from "./conditions.ts";
+import type { Webhook } from "./webhook.ts";
+
+/** `QRCODE_LIMIT`: after so many unscanned QRs the server stops dialling (F4). */
+export const QR_LIMIT = 30;
+
+/** How long ago an old reason was written, unless told. */
+const OLD_MS = 7 * 24 * 3600 * 1000;
+
+/** The QR object of `connect` and `restart`; before the first QR of a process it is a bare count. */
+export interface Qr {
+  pairingCode?: string | null;
+  code?: string;
+  base64?: string;
+  count: number;
+}
+
+/** The settings of an instance, as `settings/find` shows them. */
+export interface Setting {
+  rejectCall: boolean;
+  msgCall: string;
+  groupsIgnore: boolean;
+  alwaysOnline: boolean;
+  readMessages: boolean;
+  readStatus: boolean;
+  syncFullHistory: boolean;
+  wavoipToken: string;
+}
+
+/** The `Instance` row of the database. */
+export interface Row {
+  id: string;
+  name: string;
+  connectionStatus: RowStatus;
+  ownerJid: string | null;
+  profileName: string | null;
+  integration: string;
+  number: string | null;
+  token: string;
+  disconnectionReasonCode: number | null;
+  /** A JSON string inside JSON: parse twice. */
+  disconnectionObject: string | null;
+  /** True UTC, other than the `date_time` of webhooks (L2). */
+  disconnectionAt: string | null;
+  createdAt: string;
+  updatedAt: string;
+}
+
+/** One instance: the whole truth, of which every route shows a part. */
+export interface Instance {
+  memory: MemoryState;
+  row: Row;
+  setting: Setting & { id: string };
+  webhook: Webhook | null;
+  /** Credentials are saved. */
+  session: boolean;
+  /** WhatsApp sockets alive: 0 with memory open is the zombie, 2 is the fight. */
+  sockets: 0 | 1 | 2;
+  /** A dial is under way. */
+  dialling: boolean;
+  /** What the dials come to. */
+  dials: Dial;
+  /** The last QR of this process; it stays after the pairing, dead (D4). */
+  qr: Qr;
+  /** The number of the phone that scans the QR. */
+  phone: string;
+  fault: Fault;
+}
+
+const DEFAULT_SETTING: Setting = {
+  rejectCall: false,
+  msgCall: "",
+  groupsIgnore: false,
+  alwaysOnline: false,
+  readMessages: false,
+  readStatus: false,
+  syncFullHistory: false,
+  wavoipToken: "",
+};
+
+/** A one-pixel PNG: the pictures are no scannable codes, on purpose. */
+const PNG =
+  "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk" +
+  "YPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
+
+/** All instances of one gateway, and whether its database is there. */
+export class Model {
+  readonly instances = new Map<string, Instance>();
+  /** The database is reachable. */
+  database = true;
+  private serial = 0;
+
+  /** An instance by name; throws if there is none. */
+  get(name: string): Instance {
+    const found = this.instances.get(name);
+    if (!found) throw new Error(`no instance "${name}"`);
+    return found;
+  }
+
+  /** An id of the kind the database makes for webhooks and settings. */
+  newId(): string {
+    return "c" + crypto.randomUUID().replaceAll("-", "").slice(0, 24);
+  }
+
+  /** Adds an instance that was never paired, as `POST /instance/create` does. */
+  create(
+    name: string,
+    fields: {
+      token?: string;
+      integration?: string;
+      number?: string;
+      setting?: Partial<Setting>;
+    },
+  ): Instance {
+    const now = new Date().toISOString();
+    const instance: Instance = {
+      memory: "close",
+      row: {
+        id: crypto.randomUUID(),
+        name,
+        connectionStatus: "close",
+        ownerJid: null,
+        profileName: null,
+        integration: fields.integration ?? "WHATSAPP-BAILEYS",
+        number: fields.number ?? null,
+        token: fields.token ?? crypto.randomUUID().toUpperCase(),
+        disconnectionReasonCode: null,
+        disconnectionObject: null,
+        disconnectionAt: null,
+        createdAt: now,
+        updatedAt: now,
+      },
+      setting: { ...DEFAULT_SETTING, ...fields.setting, id: this.newId() },
+      webhook: null,
+      session: false,
+      sockets: 0,
+      dialling: false,
+      dials: "wait",
+      qr: { count: 0 },
+      phone: String(5511999990000 + ++this.serial % 10000),
+      fault: {},
+    };
+    this.instances.set(name, instance);
+    return instance;
+  }
+
+  /** Creates an instance or changes it. Faults left out are cured, all else left out is kept. */
+  set(name: string, wanted: Condition | ConditionName): void {
+    const to: Condition = typeof wanted === "string"
+      ? { condition: wanted }
+      : wanted;
+    if (to.condition === "missing") {
+      this.instances.delete(name);
+      return;
+    }
+    const existing = this.instances.get(name);
+    const instance = existing ?? this.create(name, {});
+    const condition = to.condition ?? (existing ? undefined : "open");
+    if (to.token !== undefined) instance.row.token = to.token;
+    if (to.integration !== undefined) instance.row.integration = to.integration;
+    if (to.always_online !== undefined) {
+      instance.setting.alwaysOnline = to.always_online;
+    }
+    if (to.dials !== undefined) instance.dials = to.dials;
+    if (condition) this.enter(instance, condition, to);
+    if (to.dialling !== undefined) instance.dialling = to.dialling;
+    const { delay_ms, status, body } = to;
+    instance.fault = { delay_ms, status, body };
+  }
+
+  private enter(
+    instance: Instance,
+    condition: Exclude<ConditionName, "missing">,
+    { code = 401, disconnected_at }: Condition,
+  ): void {
+    const entry = entryOf(condition);
+    instance.memory = entry.memory;
+    instance.session = entry.session;
+    instance.sockets = entry.sockets;
+    instance.dialling = entry.dialling;
+    const age = entry.reason === "old" ? OLD_MS : 0;
+    const at = disconnected_at ?? new Date(Date.now() - age).toISOString();
+    writeReason(instance.row, entry.reason === "none" ? null : code, at);
+    this.writeOwner(instance, entry.owner);
+    // F4: the limit sets the counter back.
+    if (condition === "qr_limit" || instance.qr.count >= QR_LIMIT) {
+      instance.qr = { count: 0 };
+    }
+    if (entry.qr) this.showQr(instance);
+    this.writeStatus(instance.row, entry.row);
+  }
+
+  private writeOwner({ row, phone }: Instance, paired: boolean): void {
+    row.ownerJid = paired ? `${phone}@s.whatsapp.net` : null;
+    row.profileName = paired ? "Loja Teste" : null;
+  }
+
+  private writeStatus(row: Row, status: RowStatus): void {
+    row.connectionStatus = status;
+    row.updatedAt = new Date().toISOString();
+  }
+
+  /** WhatsApp hands out a new QR, or the limit is reached and dialling ends (F4). */
+  showQr(instance: Instance, pairing = false): void {
+    if (instance.qr.count >= QR_LIMIT) {
+      instance.qr = { count: 0 };
+      instance.memory = "close";
+      instance.sockets = 0;
+      return; // the row stays connecting for ever
+    }
+    const count = instance.qr.count + 1;
+    instance.qr = {
+      pairingCode: pairing ? "WZYEH1YY" : null,
+      code: `2@fake-ref-${count},${btoa(crypto.randomUUID())}`,
+      base64: PNG,
+      count,
+    };
+    instance.memory = "connecting";
+    instance.sockets = 1;
+    this.writeStatus(instance.row, "connecting");
+  }
+
+  /** The QR on offer is scanned: open. The old reason stays in the row (F5). */
+  scan(name: string): void {
+    const instance = this.get(name);
+    instance.session = true;
+    this.writeOwner(instance, true);
+    this.login(instance);
+  }
+
+  private login(instance: Instance): void {
+    instance.memory = "open";
+    instance.sockets = 1;
+    instance.dialling = false;
+    this.writeStatus(instance.row, "open");
+  }
+
+  /**
+   * WhatsApp closes the socket with a code. Final codes end the session and write the reason; all
+   * others redial and leave the row as it is (E).
+   */
+  disconnect(name: string, code: number): void {
+    const instance = this.get(name);
+    if (instance.memory === "absent" || this.isZombieNow(instance)) return;
+    if (!isFinal(code)) return this.redial(instance);
+    instance.memory = "close";
+    instance.sockets = 0;
+    instance.dialling = false;
+    instance.session = false;
+    writeReason(instance.row, code, new Date().toISOString());
+    this.writeStatus(instance.row, "close");
+  }
+
+  /** What `restart` sets off: the socket is closed and the close handler dials anew. */
+  restart(instance: Instance): void {
+    if (!this.isZombieNow(instance)) this.redial(instance);
+  }
+
+  /**
+   * When a socket closes while the database is away, memory stays open for ever (I10, K5); and where
+   * there is no socket any more, nothing closes (I11, K7, J8).
+   */
+  private isZombieNow(instance: Instance): boolean {
+    if (instance.memory !== "open") return false;
+    if (!this.database) instance.sockets = 0;
+    return instance.sockets === 0;
+  }
+
+  private redial(instance: Instance): void {
+    instance.memory = "close";
+    if (instance.sockets === 2) return; // O3: a restart does not end the fight
+    instance.sockets = 0;
+    instance.dialling = false;
+    this.dial(instance);
+  }
+
+  /** Dials, from close; `pairing` asks for a pairing code with the QR. */
+  dial(instance: Instance, pairing = false): void {
+    if (instance.dialling && instance.session && instance.dials !== "fail") {
+      // O2: a redial is under way already: two sockets on one session, without end.
+      instance.sockets = 2;
+    } else if (instance.dials === "fail") {
+      instance.dialling = true;
+    } else if (instance.dials === "hang") {
+      instance.memory = "connecting";
+      instance.sockets = 1;
+      instance.dialling = true;
+    } else if (!instance.session) {
+      this.showQr(instance, pairing);
+    } else if (instance.dials === "login") {
+      this.login(instance);
+    } else {
+      instance.dialling = true;
+    }
+  }
+
+  /** The next thing that happens by itself: one step of every dial under way, or of one. */
+  advance(name?: string): void {
+    const moved = name === undefined
+      ? this.instances.values()
+      : [this.get(name)];
+    for (const instance of moved) {
+      if (instance.dialling) this.step(instance);
+    }
+  }
+
+  private step(instance: Instance): void {
+    if (instance.sockets === 2) {
+      const next = {
+        open: "connecting",
+        connecting: "close",
+        close: "open",
+        absent: "absent",
+      };
+      instance.memory = next[instance.memory] as MemoryState;
+    } else if (instance.memory !== "connecting") {
+      if (!instance.session && instance.dials === "fail") return; // B2: steadily close
+      instance.memory = "connecting";
+      instance.sockets = 1;
+    } else if (instance.dials === "fail") {
+      instance.memory = "close";
+      instance.sockets = 0;
+    } else if (instance.dials !== "hang") {
+      if (instance.session) this.login(instance);
+      else this.showQr(instance);
+    }
+  }
+
+  /**
+   * The Evolution process is restarted: memory is lost, and every instance is dialled, the unpaired
+   * ones too (C1, I1). The only cure of the zombie and the fight (K0).
+   */
+  reboot(): void {
+    for (const instance of this.instances.values()) {
+      instance.qr = { count: 0 };
+      instance.memory = "close";
+      instance.sockets = 0;
+      instance.dialling = false;
+      this.dial(instance);
+    }
+  }
+}
+
+/** What `connectionState` reads; the integrations without a socket always say open. */
+export function stateOf({ memory, row }: Instance): MemoryState {
+  return row.integration === "WHATSAPP-BAILEYS" ? memory : "open";
+}
+
+/** Whether Evolution 2.3 gives up after this code. */
+export function isFinal(code: number): code is FinalCode {
+  return (FINAL_CODES as readonly number[]).includes(code);
+}
+
+function writeReason(row: Row, code: number | null, at: string): void {
+  row.disconnectionReasonCode = code;
+  row.disconnectionAt = code === null ? null : at;
+  row.disconnectionObject = code === null ? null : JSON.stringify({
+    error: {
+      data: { reason: String(code) },
+      isBoom: true,
+      isServer: false,
+      output: {
+        statusCode: code,
+        payload: {
+          statusCode: code,
+          error: HTTP_NAMES[code],
+          message: "Connection Failure",
+        },
+        headers: {},
+      },
+    },
+    date: at,
+  });
+}
+
+const HTTP_NAMES: Record<number, string> = {
+  401: "Unauthorized",
+  402: "Payment Required",
+  403: "Forbidden",
+  406: "Not Acceptable",
+};

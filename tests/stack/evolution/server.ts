@@ -1,0 +1,286 @@
+/** The gateway as a process: its listener, its record of requests, and the ways to tell it. */
+
+import type { Condition, ConditionName } from "./conditions.ts";
+import { control } from "./control.ts";
+import {
+  faulty,
+  type GatewayMode,
+  json,
+  type ModeName,
+  sameForAll,
+} from "./faults.ts";
+import { type Instance, Model } from "./model.ts";
+import { type Incoming, nameIn } from "./request.ts";
+import { answer } from "./routes.ts";
+
+/** One request that the gateway received. */
+export interface RecordedRequest {
+  method: string;
+  /** Path and query as received, still percent-encoded. */
+  path: string;
+  /** Whose key the `apikey` header held; the key itself is not kept. */
+  key: "global" | "instance" | "wrong" | "none";
+  /** The body: parsed where it is JSON, else its text, null if there was none. */
+  body: unknown;
+  /** Arrival, milliseconds since the epoch. */
+  at: number;
+}
+
+/** How many requests are remembered; the oldest are forgotten first. */
+const REMEMBERED = 100_000;
+
+/** A running simulated gateway. */
+export interface Gateway {
+  /** What the monitor is given. */
+  readonly url: string;
+  /** The same methods over HTTP (see control.ts). */
+  readonly controlUrl: string;
+  /** The global key. */
+  readonly key: string;
+  /** Every request received, in order; the last 100 000. */
+  readonly requests: RecordedRequest[];
+  /** Requests being answered now. */
+  readonly inFlight: number;
+  /** The most that were ever answered at once, since the last `forget`. */
+  readonly peakInFlight: number;
+  /** The mode in force. */
+  readonly mode: GatewayMode;
+  /** The truth about all instances. */
+  readonly instances: ReadonlyMap<string, Instance>;
+  /** Creates an instance or changes it. */
+  set(name: string, condition: Condition | ConditionName): void;
+  /** Removes an instance, from memory and database. */
+  remove(name: string): void;
+  /** The truth about an instance; throws if there is none. */
+  instance(name: string): Instance;
+  /** Somebody scans the QR: open; the old reason stays in the row (F5). */
+  scan(name: string): void;
+  /** WhatsApp closes the socket: final codes log out, all others redial (E). */
+  disconnect(name: string, code: number): void;
+  /** The QR on offer expires and the next one comes, up to the limit (F4). */
+  nextQr(name: string): void;
+  /** One step of every dial under way, or of one instance's: close, connecting, open. */
+  advance(name?: string): void;
+  /** The Evolution process restarts: memory is lost, everything is dialled (C1, I1, K0). */
+  reboot(): void;
+  /** How the whole gateway behaves from now on. */
+  behave(mode: GatewayMode | ModeName): Promise<void>;
+  /** Forgets the recorded requests and the peak. */
+  forget(): void;
+  /** Closes both listeners and drops what is in flight. */
+  stop(): Promise<void>;
+}
+
+/** Starts a gateway on 127.0.0.1; a free port and a random key unless given. */
+export async function startGateway(
+  options: { port?: number; key?: string; control_port?: number } = {},
+): Promise<Gateway> {
+  const gateway = new SimulatedGateway(options.key ?? crypto.randomUUID());
+  await gateway.start(options.port ?? 0, options.control_port ?? 0);
+  return gateway;
+}
+
+interface Listener {
+  port: number;
+  close(): Promise<void>;
+}
+
+class SimulatedGateway implements Gateway {
+  readonly requests: RecordedRequest[] = [];
+  inFlight = 0;
+  peakInFlight = 0;
+  mode: GatewayMode = { mode: "up" };
+  private readonly model = new Model();
+  private readonly waiting = new Set<() => void>();
+  private listener: Listener | null = null;
+  private controls: Listener | null = null;
+  private port = 0;
+
+  constructor(readonly key: string) {}
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get controlUrl(): string {
+    return `http://127.0.0.1:${this.controls?.port}`;
+  }
+
+  get instances(): ReadonlyMap<string, Instance> {
+    return this.model.instances;
+  }
+
+  async start(port: number, controlPort: number): Promise<void> {
+    this.listener = listen(port, (request) => this.handle(request));
+    this.port = this.listener.port;
+    try {
+      this.controls = listen(controlPort, (request) => control(this, request));
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  set(name: string, condition: Condition | ConditionName): void {
+    this.model.set(name, condition);
+  }
+
+  remove(name: string): void {
+    this.model.instances.delete(name);
+  }
+
+  instance(name: string): Instance {
+    return this.model.get(name);
+  }
+
+  scan(name: string): void {
+    this.model.scan(name);
+  }
+
+  disconnect(name: string, code: number): void {
+    this.model.disconnect(name, code);
+  }
+
+  nextQr(name: string): void {
+    this.model.showQr(this.model.get(name));
+  }
+
+  advance(name?: string): void {
+    this.model.advance(name);
+  }
+
+  reboot(): void {
+    this.model.reboot();
+  }
+
+  forget(): void {
+    this.requests.length = 0;
+    this.peakInFlight = this.inFlight;
+  }
+
+  async behave(wanted: GatewayMode | ModeName): Promise<void> {
+    this.mode = typeof wanted === "string" ? { mode: wanted } : { ...wanted };
+    this.model.database = this.mode.mode !== "database_down";
+    if (this.mode.mode === "down") await this.close();
+    else this.listener ??= listen(this.port, (request) => this.handle(request));
+  }
+
+  async stop(): Promise<void> {
+    await this.close();
+    await this.controls?.close();
+  }
+
+  private async close(): Promise<void> {
+    const { listener } = this;
+    this.listener = null;
+    const closed = listener?.close();
+    for (const wake of this.waiting) wake();
+    await closed;
+  }
+
+  private async handle(request: Request): Promise<Response> {
+    const incoming = {
+      method: request.method,
+      path: request.url.slice(request.url.indexOf("/", "http://".length)),
+      key: request.headers.get("apikey"),
+      type: request.headers.get("content-type"),
+      text: await request.text(),
+    };
+    this.record(incoming);
+    this.inFlight++;
+    this.peakInFlight = Math.max(this.peakInFlight, this.inFlight);
+    try {
+      return await this.respond(incoming, request.signal);
+    } finally {
+      this.inFlight--;
+    }
+  }
+
+  private async respond(
+    incoming: Incoming,
+    gone: AbortSignal,
+  ): Promise<Response> {
+    const { mode, url, key } = this;
+    const delay = mode.delay_ms ?? (mode.mode === "slow" ? 3000 : 0);
+    const root = incoming.path === "/" ? mode.root_delay_ms ?? 0 : 0;
+    const fault = this.faultOf(incoming.path);
+    const hang = mode.mode === "hang" ? Infinity : 0;
+    await this.pause(Math.max(delay, root, hang) + (fault.delay_ms ?? 0), gone);
+    // Nobody is there any more to hear a hung answer, nor to do the work of a stopped process.
+    if (hang || !this.listener) return new Response(null, { status: 503 });
+    const other = sameForAll(mode, url, incoming.path) ?? faulty(fault);
+    if (other) return other;
+    const server = { key, url, licence: mode.mode === "licence" };
+    const made = answer(this.model, server, incoming);
+    const response = json(made);
+    if (mode.realistic_waits) await this.pause(made.wait_ms ?? 0, gone);
+    return response;
+  }
+
+  private faultOf(path: string) {
+    const name = nameIn(path);
+    return (name !== null && this.model.instances.get(name)?.fault) || {};
+  }
+
+  /** Waits, but no longer than the client or the gateway is there. */
+  private pause(ms: number, gone: AbortSignal): Promise<void> {
+    if (ms <= 0 || gone.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.waiting.delete(wake);
+        gone.removeEventListener("abort", wake);
+        resolve();
+      };
+      const timer = ms === Infinity ? undefined : setTimeout(wake, ms);
+      this.waiting.add(wake);
+      gone.addEventListener("abort", wake);
+    });
+  }
+
+  private record({ method, path, key, text }: Incoming): void {
+    let body: unknown = text === "" ? null : text;
+    try {
+      body = JSON.parse(text);
+    } catch {
+      // not JSON: kept as text
+    }
+    const at = Date.now();
+    this.requests.push({ method, path, key: this.whose(key, path), body, at });
+    if (this.requests.length > REMEMBERED) {
+      this.requests.splice(0, REMEMBERED / 10);
+    }
+  }
+
+  private whose(key: string | null, path: string): RecordedRequest["key"] {
+    if (key === null) return "none";
+    if (key === this.key) return "global";
+    const name = nameIn(path);
+    const named = name !== null && this.model.instances.get(name);
+    const candidates = named ? [named] : this.model.instances.values();
+    for (const { row } of candidates) if (row.token === key) return "instance";
+    return "wrong";
+  }
+}
+
+/** A listener whose close drops open connections, so that no pooled one outlives it. */
+function listen(
+  port: number,
+  handler: (request: Request) => Promise<Response>,
+): Listener {
+  const stopping = new AbortController();
+  const server = Deno.serve(
+    {
+      hostname: "127.0.0.1",
+      port,
+      signal: stopping.signal,
+      onListen: () => {},
+    },
+    handler,
+  );
+  const close = () => {
+    stopping.abort();
+    return server.finished;
+  };
+  return { port: server.addr.port, close };
+}
