@@ -1,0 +1,412 @@
+//! The monitor's decisions, driven under a virtual clock.
+
+use whatsapp_monitor::monitor::{
+    ConfigFault, Fault, FinalReason, GatewayFault, Instance, MemoryState, Observation, Reading,
+    Reason, RecordedReason, Row, RowStatus, Settings, Status, Timestamp, read,
+};
+
+const NOON_MS: i64 = 1_795_435_200_000;
+
+fn row(status: RowStatus, reason: Option<(u16, &str)>) -> Row {
+    Row {
+        status,
+        reason: reason.map(|(code, at)| RecordedReason {
+            code,
+            at: Some(at.to_owned()),
+        }),
+    }
+}
+
+fn seen(memory: MemoryState, row: Option<Row>) -> Observation {
+    Observation::Seen { memory, row }
+}
+
+fn open() -> Observation {
+    seen(MemoryState::Open, Some(row(RowStatus::Open, None)))
+}
+
+/// Paired, between two redials.
+fn dropped() -> Observation {
+    seen(MemoryState::Close, Some(row(RowStatus::Open, None)))
+}
+
+fn logged_out(code: u16, at: &str) -> Observation {
+    seen(
+        MemoryState::Close,
+        Some(row(RowStatus::Close, Some((code, at)))),
+    )
+}
+
+fn failed(fault: impl Into<Fault>) -> Observation {
+    Observation::Failed(fault.into())
+}
+
+/// An instance and the virtual clock it lives under.
+struct World {
+    instance: Instance,
+    now: Timestamp,
+    settings: Settings,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            instance: Instance::default(),
+            now: Timestamp::from_ms(NOON_MS),
+            settings: Settings::default(),
+        }
+    }
+
+    /// An instance that was open for a while.
+    fn connected() -> Self {
+        let mut world = Self::new();
+        world.check(&open());
+        world.check(&open());
+        assert_eq!(world.instance.status, Status::Connected);
+        world
+    }
+
+    /// A check `after_s` seconds from now.
+    fn check_after(&mut self, after_s: i64, observation: &Observation) -> Status {
+        self.now = self.now.plus_ms(after_s * 1_000);
+        // What Postgres keeps is what counts: every check starts from it.
+        let stored = serde_json::to_string(&self.instance).expect("an instance is JSON");
+        let loaded: Instance = serde_json::from_str(&stored).expect("and back again");
+        assert_eq!(loaded, self.instance);
+        self.instance = loaded.observe(observation, self.now, &self.settings);
+        self.instance.status
+    }
+
+    /// A check after the usual 30 seconds.
+    fn check(&mut self, observation: &Observation) -> Status {
+        self.check_after(30, observation)
+    }
+}
+
+#[test]
+fn the_two_states_are_read_together_as_the_table_says() {
+    use MemoryState::{Close, Connecting, NotLoaded, Open};
+    let open = row(RowStatus::Open, None);
+    let connecting = row(RowStatus::Connecting, None);
+    let close = row(RowStatus::Close, None);
+    let ended = |code| row(RowStatus::Close, Some((code, "then")));
+    for (memory, row, expected) in [
+        (Open, Some(&open), Reading::Open),
+        (Open, Some(&connecting), Reading::Open),
+        (Open, Some(&ended(401)), Reading::Open),
+        (Open, None, Reading::Open),
+        (Connecting, Some(&open), Reading::Redialling),
+        (Close, Some(&open), Reading::PairedClose),
+        (Connecting, Some(&connecting), Reading::WaitingForScan),
+        (Connecting, Some(&close), Reading::WaitingForScan),
+        (Close, Some(&connecting), Reading::QrLimit),
+        (Close, Some(&close), Reading::NeverPaired),
+        (
+            Close,
+            Some(&ended(401)),
+            Reading::Ended(FinalReason::LoggedOut),
+        ),
+        (
+            Close,
+            Some(&ended(402)),
+            Reading::Ended(FinalReason::Restricted),
+        ),
+        (
+            Close,
+            Some(&ended(403)),
+            Reading::Ended(FinalReason::Banned),
+        ),
+        (
+            Close,
+            Some(&ended(406)),
+            Reading::Ended(FinalReason::NotAcceptable),
+        ),
+        (Close, Some(&ended(428)), Reading::LoggedOut),
+        (Close, None, Reading::NotOpen),
+        (Connecting, None, Reading::NotOpen),
+        (NotLoaded, Some(&open), Reading::Booting),
+        (NotLoaded, None, Reading::Booting),
+    ] {
+        assert_eq!(
+            read(memory, row, None, false),
+            expected,
+            "{memory:?} {row:?}"
+        );
+    }
+}
+
+#[test]
+fn a_reason_that_stood_there_when_it_was_open_is_stale() {
+    let known = RecordedReason {
+        code: 401,
+        at: Some("monday".to_owned()),
+    };
+    let same = row(RowStatus::Close, Some((401, "monday")));
+    let newer = row(RowStatus::Close, Some((401, "tuesday")));
+    let read = |row| read(MemoryState::Close, Some(row), Some(&known), true);
+    assert_eq!(read(&same), Reading::LoggedOut);
+    assert_eq!(read(&newer), Reading::Ended(FinalReason::LoggedOut));
+}
+
+#[test]
+fn a_healthy_instance_is_connected_at_its_first_check() {
+    let mut world = World::new();
+    assert_eq!(world.check(&open()), Status::Connected);
+    assert_eq!(world.instance.since, Some(world.now));
+    let since = world.instance.since;
+    assert_eq!(world.check(&open()), Status::Connected);
+    assert_eq!(world.instance.since, since);
+    assert_eq!(world.instance.reason, None);
+}
+
+#[test]
+fn a_drop_counts_after_three_checks_and_is_dated_to_the_first() {
+    let mut world = World::connected();
+    assert_eq!(world.check(&dropped()), Status::Connecting);
+    let first = world.now;
+    assert_eq!(world.check(&dropped()), Status::Connecting);
+    assert_eq!(world.check(&dropped()), Status::Disconnected);
+    assert_eq!(world.instance.since, Some(first));
+    assert!(world.instance.down);
+}
+
+#[test]
+fn three_hasty_checks_are_no_outage_before_its_time_has_passed() {
+    let mut world = World::connected();
+    for _ in 0..10 {
+        assert_eq!(world.check_after(6, &dropped()), Status::Connecting);
+    }
+    assert_eq!(world.check_after(1, &dropped()), Status::Disconnected);
+}
+
+#[test]
+fn two_late_checks_are_no_outage_either() {
+    let mut world = World::connected();
+    assert_eq!(world.check_after(600, &dropped()), Status::Connecting);
+    assert_eq!(world.check_after(600, &dropped()), Status::Connecting);
+    assert_eq!(world.check_after(600, &dropped()), Status::Disconnected);
+}
+
+#[test]
+fn a_blip_leaves_no_trace() {
+    let mut world = World::connected();
+    assert_eq!(world.check(&dropped()), Status::Connecting);
+    assert_eq!(world.check(&open()), Status::Connected);
+    assert_eq!(world.check(&dropped()), Status::Connecting);
+    assert_eq!(world.check(&dropped()), Status::Connecting);
+    assert_eq!(world.check(&open()), Status::Connected);
+    assert_eq!(world.instance.bad, None);
+}
+
+#[test]
+fn an_outage_is_over_after_two_good_checks() {
+    let mut world = World::connected();
+    for _ in 0..3 {
+        world.check(&dropped());
+    }
+    assert_eq!(world.check(&open()), Status::Connecting);
+    assert_eq!(world.check(&dropped()), Status::Disconnected, "it goes on");
+    assert_eq!(world.check(&open()), Status::Connecting);
+    assert_eq!(world.check(&open()), Status::Connected);
+    assert!(!world.instance.down);
+}
+
+#[test]
+fn the_settings_decide_how_many_checks_it_takes() {
+    let mut world = World::connected();
+    world.settings = Settings {
+        down_after_checks: 1,
+        down_after_s: 0,
+        up_after_checks: 1,
+        ..Settings::default()
+    };
+    assert_eq!(world.check(&dropped()), Status::Disconnected);
+    assert_eq!(world.check(&open()), Status::Connected);
+}
+
+#[test]
+fn a_logout_and_a_ban_count_at_once() {
+    for (code, status, reason) in [
+        (401, Status::WaitingQr, FinalReason::LoggedOut),
+        (402, Status::Blocked, FinalReason::Restricted),
+        (403, Status::Blocked, FinalReason::Banned),
+        (406, Status::Blocked, FinalReason::NotAcceptable),
+    ] {
+        let mut world = World::connected();
+        assert_eq!(world.check(&logged_out(code, "now")), status, "{code}");
+        assert_eq!(world.instance.reason, Some(Reason::Final(reason)));
+        assert_eq!(world.instance.since, Some(world.now));
+        assert_eq!(
+            world.instance.reason.map(Reason::code),
+            Some(&*code.to_string())
+        );
+    }
+}
+
+#[test]
+fn a_stale_reason_never_sends_a_person_to_scan() {
+    let mut world = World::connected();
+    world.check(&logged_out(401, "monday"));
+    let scanned = seen(
+        MemoryState::Open,
+        Some(row(RowStatus::Open, Some((401, "monday")))),
+    );
+    world.check(&scanned);
+    assert_eq!(world.check(&scanned), Status::Connected);
+    assert_eq!(world.instance.reason, None, "the old reason is not shown");
+    let recoverable = seen(
+        MemoryState::Close,
+        Some(row(RowStatus::Open, Some((401, "monday")))),
+    );
+    for _ in 0..5 {
+        let status = world.check(&recoverable);
+        assert!(!status.needs_person(), "{status:?}");
+        assert_eq!(world.instance.reason, None);
+    }
+    // And one that is new counts again.
+    assert_eq!(world.check(&logged_out(403, "friday")), Status::Blocked);
+}
+
+#[test]
+fn what_waits_for_a_person_says_why() {
+    use MemoryState::{Close, Connecting};
+    for (observation, reason) in [
+        (
+            seen(Connecting, Some(row(RowStatus::Connecting, None))),
+            Reason::WaitingForScan,
+        ),
+        (
+            seen(Close, Some(row(RowStatus::Connecting, Some((401, "old"))))),
+            Reason::QrLimit,
+        ),
+        (
+            seen(Close, Some(row(RowStatus::Close, None))),
+            Reason::NeverPaired,
+        ),
+    ] {
+        let mut world = World::new();
+        assert_eq!(world.check(&observation), Status::WaitingQr);
+        assert_eq!(world.instance.reason, Some(reason));
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_had_changes_nothing_for_who_waits_for_a_person() {
+    let mut world = World::connected();
+    world.check(&logged_out(401, "now"));
+    let before = world.instance.clone();
+    assert_eq!(
+        world.check(&seen(MemoryState::Close, None)),
+        Status::WaitingQr
+    );
+    assert_eq!(world.instance, before);
+}
+
+#[test]
+fn without_the_row_a_drop_is_a_drop() {
+    let mut world = World::connected();
+    for _ in 0..2 {
+        assert_eq!(
+            world.check(&seen(MemoryState::Close, None)),
+            Status::Connecting
+        );
+    }
+    assert_eq!(
+        world.check(&seen(MemoryState::Close, None)),
+        Status::Disconnected
+    );
+}
+
+#[test]
+fn a_gateways_fault_must_last_and_then_is_dated_back() {
+    let mut world = World::connected();
+    let down = failed(GatewayFault::Refused);
+    assert_eq!(world.check(&down), Status::Connected);
+    let first = world.now;
+    assert_eq!(
+        world.instance.reason.map(Reason::code),
+        Some("connection_refused"),
+        "but it is not kept secret"
+    );
+    assert_eq!(world.check(&down), Status::Connected);
+    assert_eq!(world.check(&down), Status::GatewayUnreachable);
+    assert_eq!(world.instance.since, Some(first));
+    // The instance itself had no outage.
+    assert!(!world.instance.down);
+    assert_eq!(world.check(&open()), Status::Connected);
+}
+
+#[test]
+fn a_gateways_fault_moves_no_counter() {
+    let mut world = World::connected();
+    world.check(&dropped());
+    world.check(&dropped());
+    let bad = world.instance.bad;
+    for fault in [
+        GatewayFault::TimedOut,
+        GatewayFault::ServerError(500),
+        GatewayFault::NotJson(502),
+        GatewayFault::DatabaseDown,
+    ] {
+        world.check(&failed(fault));
+        assert_eq!(world.instance.bad, bad, "{fault:?}");
+    }
+    assert_eq!(world.check(&dropped()), Status::Disconnected);
+}
+
+#[test]
+fn a_wrong_setting_is_wrong_at_once_and_right_at_once() {
+    for fault in [
+        ConfigFault::WrongKey,
+        ConfigFault::UnknownInstance,
+        ConfigFault::BadUrl,
+        ConfigFault::LicenceRequired,
+    ] {
+        let mut world = World::connected();
+        assert_eq!(world.check(&failed(fault)), Status::Misconfigured);
+        assert_eq!(
+            world.instance.reason,
+            Some(Reason::Fault(Fault::Config(fault)))
+        );
+        assert_eq!(world.check(&open()), Status::Connected);
+        assert_eq!(world.instance.reason, None);
+    }
+}
+
+#[test]
+fn a_booting_gateway_is_unknown_and_no_outage() {
+    let mut world = World::connected();
+    let booting = seen(MemoryState::NotLoaded, None);
+    for _ in 0..10 {
+        assert_eq!(world.check(&booting), Status::Unknown);
+    }
+    assert!(!world.instance.down);
+    assert_eq!(world.check(&open()), Status::Connected);
+}
+
+#[test]
+fn the_row_is_asked_for_only_where_it_tells_something() {
+    let mut world = World::new();
+    assert!(world.instance.wants_row(MemoryState::Open), "never looked");
+    world.check(&open());
+    assert!(!world.instance.wants_row(MemoryState::Open));
+    assert!(world.instance.wants_row(MemoryState::Close));
+    assert!(world.instance.wants_row(MemoryState::Connecting));
+    assert!(!world.instance.wants_row(MemoryState::NotLoaded));
+    world.check(&dropped());
+    assert!(
+        world.instance.wants_row(MemoryState::Open),
+        "the reason there may be new"
+    );
+    // A row that did not come is asked for again.
+    world.check(&seen(MemoryState::Open, None));
+    assert!(world.instance.wants_row(MemoryState::Open));
+}
+
+#[test]
+fn memory_of_another_version_is_read_as_far_as_it_goes() {
+    let old: Instance =
+        serde_json::from_str(r#"{"status":"connected","unheard_of":1}"#).expect("readable");
+    assert_eq!(old.status, Status::Connected);
+    assert_eq!(old.bad, None);
+}
