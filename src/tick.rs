@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::gateway::Gateway;
 use crate::gateway::address::{Address, Reach};
-use crate::gateway::evolution::Evolution;
+use crate::gateway::evolution::{self, Evolution};
 use crate::monitor::{Fault, Observation, Reachability, Settings, Timestamp};
 use crate::report::{GatewayReport, InstanceReport, Report};
 use crate::store::tick::{
@@ -109,16 +109,11 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         .iter()
         .map(|instance| instance.gateway_url.clone())
         .collect();
-    let keys: HashMap<String, String> = begun
-        .instances
-        .iter()
-        .map(|instance| (instance.gateway_url.clone(), instance.api_key.clone()))
-        .collect();
     let started_at = begun.now.clone();
     let versions = async {
         // Only somebody who waits for the report reads it; the question costs the gateway a lookup.
         if order.report {
-            run.versions(&urls, &keys).await
+            run.versions(&urls).await
         } else {
             BTreeMap::new()
         }
@@ -382,15 +377,11 @@ impl Run<'_> {
     }
 
     /// The version of each gateway that tells it.
-    async fn versions(
-        &self,
-        urls: &HashSet<String>,
-        keys: &HashMap<String, String>,
-    ) -> BTreeMap<String, String> {
+    async fn versions(&self, urls: &HashSet<String>) -> BTreeMap<String, String> {
         let ask = async |url: &String| {
             let address = Address::parse(url, self.order.reach).ok()?;
-            let gateway = Evolution::new(&address, keys.get(url)?, || self.timeout_ms()).ok()?;
-            Some((url.clone(), gateway.version().await.ok()?))
+            let version = evolution::version(&address, self.timeout_ms()).await.ok()?;
+            Some((url.clone(), version))
         };
         join_all(urls.iter().map(ask))
             .await

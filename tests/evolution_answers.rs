@@ -1,6 +1,8 @@
 //! What the Evolution client makes of the recorded answers of a real Evolution 2.3.6, and of
 //! anything else that may come.
 
+#![allow(clippy::expect_used, reason = "a test may fail")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

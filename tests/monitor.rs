@@ -1,5 +1,7 @@
 //! The monitor's decisions, driven under a virtual clock.
 
+#![allow(clippy::expect_used, reason = "a test may fail")]
+
 use whatsapp_monitor::monitor::{
     ConfigFault, Fault, FinalReason, GatewayFault, Instance, MemoryState, Observation, Reading,
     Reason, RecordedReason, Row, RowStatus, Settings, Status, Timestamp, read,

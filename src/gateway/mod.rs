@@ -18,7 +18,4 @@ pub trait Gateway {
 
     /// The stored row of an instance; `None` where the gateway has none to show at the moment.
     async fn row(&self, instance: &str) -> Result<Option<Row>, Fault>;
-
-    /// The gateway's version, as it calls it.
-    async fn version(&self) -> Result<String, Fault>;
 }

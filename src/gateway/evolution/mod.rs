@@ -23,8 +23,7 @@ pub struct Evolution<'a, T> {
 }
 
 impl<'a, T: Fn() -> u32> Evolution<'a, T> {
-    /// A client. `timeout_ms` is asked before each request how long it may take; 0 means that
-    /// there is no time for one.
+    /// A client. `timeout_ms` is asked before each request how long it may take.
     ///
     /// # Errors
     /// [`ConfigFault::WrongKey`] where the key could not even be sent.
@@ -42,27 +41,7 @@ impl<'a, T: Fn() -> u32> Evolution<'a, T> {
     }
 
     async fn get(&self, url: &str) -> Result<Incoming, Fault> {
-        let timeout_ms = (self.timeout_ms)();
-        if timeout_ms == 0 {
-            return Err(GatewayFault::TimedOut.into());
-        }
-        fetch(Outgoing {
-            method: Method::GET,
-            url,
-            headers: &[("apikey", self.key), ("accept-encoding", "identity")],
-            body: None,
-            timeout_ms,
-            max_bytes: MAX_BODY_BYTES,
-        })
-        .await
-        .map_err(|error| match error {
-            FetchError::Refused => GatewayFault::Refused.into(),
-            FetchError::NameNotFound => GatewayFault::NameNotFound.into(),
-            FetchError::Tls => GatewayFault::Tls.into(),
-            FetchError::Broken => GatewayFault::Broken.into(),
-            FetchError::TimedOut => GatewayFault::TimedOut.into(),
-            FetchError::TooLarge => GatewayFault::TooLarge.into(),
-        })
+        get(url, &[("apikey", self.key)], (self.timeout_ms)()).await
     }
 
     async fn ask_connection_state(&self, instance: &str) -> Result<MemoryState, Fault> {
@@ -102,9 +81,38 @@ impl<T: Fn() -> u32> Gateway for Evolution<'_, T> {
         let url = format!("{route}?instanceName={}", query_value(instance));
         answer::row(&self.get(&url).await?, instance)
     }
+}
 
-    async fn version(&self) -> Result<String, Fault> {
-        let url = self.address.root();
-        answer::version(&self.get(&url).await?)
+/// The server's version, as it calls it; no key is needed. The question costs it a lookup of its
+/// own, for 8 s where its DNS is slow (N8): it is no heartbeat.
+///
+/// # Errors
+/// [`Fault`], where the server does not tell.
+pub async fn version(address: &Address, timeout_ms: u32) -> Result<String, Fault> {
+    answer::version(&get(&address.root(), &[], timeout_ms).await?)
+}
+
+/// One question. 0 ms means that there is no time for one.
+async fn get(url: &str, key: &[(&str, &str)], timeout_ms: u32) -> Result<Incoming, Fault> {
+    if timeout_ms == 0 {
+        return Err(GatewayFault::TimedOut.into());
     }
+    let headers = [key, &[("accept-encoding", "identity")]].concat();
+    fetch(Outgoing {
+        method: Method::GET,
+        url,
+        headers: &headers,
+        body: None,
+        timeout_ms,
+        max_bytes: MAX_BODY_BYTES,
+    })
+    .await
+    .map_err(|error| match error {
+        FetchError::Refused => GatewayFault::Refused.into(),
+        FetchError::NameNotFound => GatewayFault::NameNotFound.into(),
+        FetchError::Tls => GatewayFault::Tls.into(),
+        FetchError::Broken => GatewayFault::Broken.into(),
+        FetchError::TimedOut => GatewayFault::TimedOut.into(),
+        FetchError::TooLarge => GatewayFault::TooLarge.into(),
+    })
 }

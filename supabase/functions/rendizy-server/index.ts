@@ -7,12 +7,7 @@
  * it. So every request and every background task waits for Rust *or* for the
  * news that its instance is dead; the next request gets a fresh instance.
  */
-import {
-  __wbg_reset_state,
-  boot,
-  handle,
-  initSync,
-} from "../../../pkg/whatsapp_monitor.js";
+import { __wbg_reset_state, boot, handle, initSync } from "../../../pkg/whatsapp_monitor.js";
 import wasm from "../../../pkg/whatsapp_monitor_wasm.js";
 
 declare global {

@@ -33,13 +33,11 @@ export function failure(status: number, message: unknown): Answer {
 export const unauthorized = (): Answer => failure(401, "Unauthorized");
 
 /** The HTTP 200 that reports a failure (A18, N2). */
-export const errorObject = (): Answer =>
-  ok({ error: true, message: "[object Object]" });
+export const errorObject = (): Answer => ok({ error: true, message: "[object Object]" });
 
 /** 500 of the database layer; the text differs per install (I6 to I8). */
 export function databaseDown(call: string, inArray = false): Answer {
-  const where =
-    `\nInvalid \`${call}\` invocation in\n/evolution/dist/main.js:1:1\n\n` +
+  const where = `\nInvalid \`${call}\` invocation in\n/evolution/dist/main.js:1:1\n\n` +
     "Can't reach database server at `127.0.0.1:5432`";
   return failure(
     500,

@@ -64,8 +64,7 @@ export const CONDITIONS = {
     dialling: true,
   },
   close: {
-    means:
-      "Paired, no socket, row open, and nothing redials: connect repairs it. " +
+    means: "Paired, no socket, row open, and nothing redials: connect repairs it. " +
       "With `dialling` a redial is under way, and connect starts a second socket (O2).",
     memory: "close",
     row: "open",
@@ -89,8 +88,7 @@ export const CONDITIONS = {
     ...unpaired,
   },
   logged_out: {
-    means:
-      "A final logout, `code` 401, 402, 403 or 406: session deleted, reason in the row (E).",
+    means: "A final logout, `code` 401, 402, 403 or 406: session deleted, reason in the row (E).",
     memory: "close",
     row: "close",
     reason: "now",
@@ -98,24 +96,21 @@ export const CONDITIONS = {
     owner: true,
   },
   stale_reason: {
-    means:
-      "Healthy, but the row still carries the reason of a logout long ago (E, F5).",
+    means: "Healthy, but the row still carries the reason of a logout long ago (E, F5).",
     memory: "open",
     row: "open",
     reason: "old",
     ...connected,
   },
   close_stale: {
-    means:
-      "As close, with an old reason in the row: recoverable, whatever the reason says.",
+    means: "As close, with an old reason in the row: recoverable, whatever the reason says.",
     memory: "close",
     row: "open",
     reason: "old",
     ...cutOff,
   },
   qr_limit: {
-    means:
-      "Thirty QRs went unscanned: dialling stopped, the row stays connecting (F4).",
+    means: "Thirty QRs went unscanned: dialling stopped, the row stays connecting (F4).",
     memory: "close",
     row: "connecting",
     reason: "old",
@@ -123,8 +118,7 @@ export const CONDITIONS = {
     owner: true,
   },
   booting: {
-    means:
-      "The process boots and has not loaded the instance; `advance` loads it (N1 to N7).",
+    means: "The process boots and has not loaded the instance; `advance` loads it (N1 to N7).",
     memory: "absent",
     row: "open",
     reason: "none",
@@ -139,16 +133,14 @@ export const CONDITIONS = {
     ...cutOff,
   },
   zombie: {
-    means:
-      "Says open and has no socket: restart, connect and logout do nothing (I11, I12, J, K).",
+    means: "Says open and has no socket: restart, connect and logout do nothing (I11, I12, J, K).",
     memory: "open",
     row: "open",
     reason: "none",
     ...cutOff,
   },
   fight: {
-    means:
-      "Two sockets replace each other (440): every `advance` shows another state (O2, L3).",
+    means: "Two sockets replace each other (440): every `advance` shows another state (O2, L3).",
     memory: "open",
     row: "open",
     reason: "none",

@@ -165,9 +165,7 @@ function actOn(
         fields<{ code: number }>(text, { code: "a number" }, "code").code,
       );
   }
-  const legal = ["scan", "disconnect", "next_qr", "advance"].map((v) =>
-    `POST ${v}`
-  );
+  const legal = ["scan", "disconnect", "next_qr", "advance"].map((v) => `POST ${v}`);
   throw new Illegal(`cannot ${method} ${verb ?? ""}`, [
     "GET",
     "PUT",

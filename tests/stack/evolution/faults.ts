@@ -6,23 +6,18 @@ import type { Body, Fault } from "./conditions.ts";
 /** Every mode of the gateway, with what it is. */
 export const MODES = {
   up: "Answers as Evolution does.",
-  down:
-    "Does not listen: connection refused. `up` listens on the same port again.",
+  down: "Does not listen: connection refused. `up` listens on the same port again.",
   slow: "As up, every answer after `delay_ms` (default 3000).",
-  error:
-    "Every answer has `status` (default 500) and an Evolution-shaped error body.",
-  html:
-    "Every answer is the HTML page of a reverse proxy, with `status` (default 502).",
+  error: "Every answer has `status` (default 500) and an Evolution-shaped error body.",
+  html: "Every answer is the HTML page of a reverse proxy, with `status` (default 502).",
   garbage: "Every answer is 200 with text that is not JSON.",
   huge:
     "Every answer is 200 with `megabytes` (default 32) of legal JSON; with Content-Length, or " +
     "without it where `streamed`.",
   hang: "Accepts every request and never answers.",
-  redirect:
-    "Every answer is 302 to `to` (default /redirected of this gateway, which says open).",
+  redirect: "Every answer is 302 to `to` (default /redirected of this gateway, which says open).",
   database_down: "The database is away: memory still answers (I4 to I10).",
-  licence:
-    "The licence gate of 2.4 is closed: 503 LICENSE_REQUIRED on every business route.",
+  licence: "The licence gate of 2.4 is closed: 503 LICENSE_REQUIRED on every business route.",
 } as const;
 
 /** The name of a mode. */

@@ -34,8 +34,7 @@ interface Options {
 }
 
 async function call(gateway: Gateway, path: string, options: Options = {}) {
-  const { method = "GET", key = gateway.key, body, timeout_ms = 5000 } =
-    options;
+  const { method = "GET", key = gateway.key, body, timeout_ms = 5000 } = options;
   const response = await fetch(gateway.url + path, {
     method,
     redirect: "manual",
@@ -76,8 +75,7 @@ const tell = async (
 test("every condition shows the state, row and reason of its entry", async (gateway) => {
   for (const [name, entry] of Object.entries(CONDITIONS)) {
     gateway.set(name, name as ConditionName);
-    const shown =
-      (await call(gateway, `/instance/connectionState/${name}`)).json.instance;
+    const shown = (await call(gateway, `/instance/connectionState/${name}`)).json.instance;
     assert.deepEqual(
       Object.keys(shown).includes("state"),
       entry.memory !== "absent",
@@ -157,9 +155,7 @@ test("names with spaces, slashes and accents are decoded", async (gateway) => {
   for (const name of ["loja b", "loja/c", "São João", "100%"]) {
     gateway.set(name, "open");
     assert.equal(await state(gateway, name), "open", name);
-    const path = `/instance/fetchInstances?instanceName=${
-      encodeURIComponent(name)
-    }`;
+    const path = `/instance/fetchInstances?instanceName=${encodeURIComponent(name)}`;
     assert.equal((await call(gateway, path)).json[0].name, name);
   }
 });

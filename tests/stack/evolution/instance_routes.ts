@@ -1,12 +1,6 @@
 /** The routes that name an instance in the path. */
 
-import {
-  type Answer,
-  databaseDown,
-  errorObject,
-  failure,
-  ok,
-} from "./answers.ts";
+import { type Answer, databaseDown, errorObject, failure, ok } from "./answers.ts";
 import { type Instance, stateOf } from "./model.ts";
 import type { Context } from "./request.ts";
 import { complaints, type WebhookSettings, written } from "./webhook.ts";
@@ -101,9 +95,7 @@ export function setPresence(instance: Instance, { body }: Context): Answer {
     );
   }
   // K11: a socket is enough, a login is not asked for.
-  return instance.sockets > 0
-    ? ok({ presence }, 201)
-    : failure(400, ["Error: Connection Closed"]); // J1, K12
+  return instance.sockets > 0 ? ok({ presence }, 201) : failure(400, ["Error: Connection Closed"]); // J1, K12
 }
 
 /** Replaces the one webhook of the instance. */

@@ -94,8 +94,7 @@ const DEFAULT_SETTING: Setting = {
 };
 
 /** A one-pixel PNG: the pictures are no scannable codes, on purpose. */
-const PNG =
-  "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk" +
+const PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk" +
   "YPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
 
 /** All instances of one gateway, and whether its database is there. */
@@ -161,9 +160,7 @@ export class Model {
 
   /** Creates an instance or changes it. Faults left out are cured, all else left out is kept. */
   set(name: string, wanted: Condition | ConditionName): void {
-    const to: Condition = typeof wanted === "string"
-      ? { condition: wanted }
-      : wanted;
+    const to: Condition = typeof wanted === "string" ? { condition: wanted } : wanted;
     if (to.condition === "missing") {
       this.instances.delete(name);
       return;
@@ -311,9 +308,7 @@ export class Model {
 
   /** The next thing that happens by itself: one step of every dial under way, or of one. */
   advance(name?: string): void {
-    const moved = name === undefined
-      ? this.instances.values()
-      : [this.get(name)];
+    const moved = name === undefined ? this.instances.values() : [this.get(name)];
     for (const instance of moved) {
       if (instance.dialling) this.step(instance);
     }

@@ -3,13 +3,7 @@
  * body parser, route, existence (404), name in use (403), key (401), handler.
  */
 
-import {
-  type Answer,
-  databaseDown,
-  failure,
-  licenceRequired,
-  unauthorized,
-} from "./answers.ts";
+import { type Answer, databaseDown, failure, licenceRequired, unauthorized } from "./answers.ts";
 import {
   connect,
   connectionState,

@@ -2,13 +2,7 @@
 
 import type { Condition, ConditionName } from "./conditions.ts";
 import { control } from "./control.ts";
-import {
-  faulty,
-  type GatewayMode,
-  json,
-  type ModeName,
-  sameForAll,
-} from "./faults.ts";
+import { faulty, type GatewayMode, json, type ModeName, sameForAll } from "./faults.ts";
 import { type Instance, Model } from "./model.ts";
 import { type Incoming, nameIn } from "./request.ts";
 import { answer } from "./routes.ts";

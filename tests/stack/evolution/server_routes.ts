@@ -1,12 +1,6 @@
 /** The routes that are not about one instance alone. */
 
-import {
-  type Answer,
-  databaseDown,
-  failure,
-  ok,
-  unauthorized,
-} from "./answers.ts";
+import { type Answer, databaseDown, failure, ok, unauthorized } from "./answers.ts";
 import { connect } from "./instance_routes.ts";
 import type { Instance, Model, Setting } from "./model.ts";
 import type { Context } from "./request.ts";
@@ -37,8 +31,7 @@ export function verifyCreds({ server, key }: Context): Answer {
 /** Creates an instance; only the global key may. */
 export function create(context: Context): Answer {
   const { model, server, key, body } = context;
-  const { instanceName, integration, token, number, qrcode, webhook, ...rest } =
-    body;
+  const { instanceName, integration, token, number, qrcode, webhook, ...rest } = body;
   if (!model.database) {
     return databaseDown("prismaRepository.instance.findMany()", true);
   }
@@ -73,9 +66,7 @@ export function create(context: Context): Answer {
       status: instance.row.connectionStatus,
     },
     hash: instance.row.token,
-    webhook: webhook
-      ? createWebhook(instance, webhook as WebhookSettings, model)
-      : {},
+    webhook: webhook ? createWebhook(instance, webhook as WebhookSettings, model) : {},
     websocket: {},
     rabbitmq: {},
     nats: {},
@@ -129,14 +120,10 @@ export function fetchInstances({ model, server, key, query }: Context): Answer {
   if (!model.database) {
     return databaseDown("this.prismaRepository.instance.findMany()"); // I6
   }
-  const [name, id, number] = ["instanceName", "instanceId", "number"].map((n) =>
-    query.get(n)
-  );
+  const [name, id, number] = ["instanceName", "instanceId", "number"].map((n) => query.get(n));
   let found;
   if (key !== server.key) {
-    found = all.filter((i) =>
-      own(i) && (!name || i.row.name === name) && (!id || i.row.id === id)
-    );
+    found = all.filter((i) => own(i) && (!name || i.row.name === name) && (!id || i.row.id === id));
     if (found.length === 0) return unauthorized();
   } else if (id || number) {
     found = all.filter((i) => id ? i.row.id === id : i.row.number === number)
@@ -149,9 +136,7 @@ export function fetchInstances({ model, server, key, query }: Context): Answer {
   // N4: by name only what is loaded is found.
   const absent = found.find((i) => i.memory === "absent")?.row.name;
   const missing = absent ?? (found.length === 0 ? id || number || name : null);
-  return missing
-    ? failure(404, [`Instance "${missing}" not found`])
-    : ok(found.map(listed));
+  return missing ? failure(404, [`Instance "${missing}" not found`]) : ok(found.map(listed));
 }
 
 /** The row as `fetchInstances` lists it, with its relations; the webhook is not among them. */
