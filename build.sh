@@ -293,7 +293,9 @@ build_command() {
 dev() {
   node_modules run
   build_if_stale pkg
-  exec "$deno" run --allow-all tests/stack/dev.ts "$@"
+  # The embedded Postgres is WebAssembly too: optimizing it in the background
+  # makes the first ticks stop for seconds.
+  DENO_V8_FLAGS=--liftoff-only exec "$deno" run --allow-all tests/stack/dev.ts "$@"
 }
 
 case ${1-} in

@@ -94,7 +94,8 @@ run_tests() {
   esac
   set +e
   unset DATABASE
-  export NO_COLOR=1 CARGO_TERM_COLOR=never
+  # As for `dev`: the embedded Postgres is not worth optimizing.
+  export NO_COLOR=1 CARGO_TERM_COLOR=never DENO_V8_FLAGS=--liftoff-only
   log=$(mktemp)
   trap 'rm -f "$log"' EXIT
 
