@@ -10,6 +10,8 @@
 //! | [`gateway`] | HTTP out to WhatsApp gateways |
 //! | [`store`] | HTTP out to Postgres |
 //! | [`monitor`] | the heart: pure, no I/O |
+//! | [`report`] | what a run tells its caller |
+//! | [`web`], [`environment`] | what the platform and the deployment give |
 
 pub mod api;
 pub mod environment;

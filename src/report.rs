@@ -20,7 +20,7 @@ pub struct Report {
     pub trigger: &'static str,
     /// Instances checked.
     pub checked: usize,
-    /// Instances that were due and are left to the next trigger.
+    /// Instances that are still due, and left to the next trigger.
     pub carried_over: usize,
     /// Requests to the database.
     pub database_round_trips: u32,

@@ -12,11 +12,9 @@ use crate::gateway::evolution::{self, Evolution};
 use crate::monitor::{Fault, Observation, Reachability, Settings, Timestamp};
 use crate::report::{GatewayReport, InstanceReport, Report};
 use crate::store::tick::{
-    BeginAnswer, BeginTick, Begun, Caller, Claimed, FinishTick, Held, Outcome, PlainReason,
-    Reported,
+    BeginAnswer, BeginTick, Begun, Caller, Claimed, FinishTick, Held, Outcome, Scope,
 };
 use crate::store::{Store, StoreError};
-use crate::web::console;
 use crate::web::crypto::random_uuid;
 use crate::web::performance::now_ms;
 
@@ -127,7 +125,7 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         duration_ms: (now_ms() - run.started_ms).round(),
         trigger: order.caller.name(),
         checked: done.checked.len(),
-        carried_over: done.carried_over,
+        carried_over: done.scope.due,
         database_round_trips: store.round_trips(),
         gateways: reachable
             .into_iter()
@@ -138,7 +136,8 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
             })
             .collect(),
         instances: done
-            .reported
+            .scope
+            .instances
             .into_iter()
             .map(|instance| {
                 let checked_now = done.checked.contains(&instance.id);
@@ -153,8 +152,7 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
 #[derive(Default)]
 struct Done {
     checked: HashSet<i64>,
-    carried_over: usize,
-    reported: Vec<Reported>,
+    scope: Scope,
     error: Option<StoreError>,
 }
 
@@ -213,8 +211,8 @@ impl Run<'_> {
 
     /// One tick. Says whether it was the last.
     async fn tick(&self, tick_id: &str, begun: Begun, done: &mut Done) -> Result<bool, StoreError> {
-        if let Some(report) = begun.report {
-            done.reported = report;
+        if let Some(scope) = begun.report {
+            done.scope = scope;
             return Ok(true);
         }
         let clock = Clock::read(begun.now_ms);
@@ -229,11 +227,8 @@ impl Run<'_> {
             }
         }
         let last = !more_due || !carried_over.is_empty() || !self.has_time();
-        let ids: Vec<i64> = checked.iter().map(|(outcome, _)| outcome.id).collect();
         self.finish(tick_id, checked, &carried_over, last, done)
             .await?;
-        done.checked.extend(ids);
-        done.carried_over = carried_over.len();
         Ok(last)
     }
 
@@ -267,8 +262,9 @@ impl Run<'_> {
                     carried_over,
                 })
                 .await?;
-            if let Some(report) = finished.report {
-                done.reported = report;
+            done.checked.extend(finished.written);
+            if let Some(scope) = finished.report {
+                done.scope = scope;
             }
             if finished.stale.is_empty() {
                 return Ok(());
@@ -282,15 +278,12 @@ impl Run<'_> {
                     let observation = observations.get(&stale.id)?;
                     let at = Timestamp::from_ms(mine.checked_ms);
                     let state = stale.state.observe(observation, at, &self.settings);
-                    Some(Outcome {
-                        version: stale.version,
-                        ..outcome(mine.id, mine.fence, at, state, mine.asked)
-                    })
+                    let claim = (mine.id, mine.fence, stale.version);
+                    Some(Outcome::new(claim, at, state, mine.asked))
                 })
                 .collect();
         }
-        console::error("❌ Erro ao atualizar status no banco: outro processo escreve sem parar");
-        Ok(())
+        Err(StoreError::Contended)
     }
 
     /// Checks what a tick holds, gateway by gateway, all gateways at once.
@@ -341,10 +334,8 @@ impl Run<'_> {
                     });
                 }
                 let state = claimed.state.observe(&observation, at, &self.settings);
-                let outcome = Outcome {
-                    version: claimed.version,
-                    ..outcome(claimed.id, claimed.fence, at, state, asked)
-                };
+                let claim = (claimed.id, claimed.fence, claimed.version);
+                let outcome = Outcome::new(claim, at, state, asked);
                 Swept::Checked(Box::new(outcome), observation)
             })
             .buffer_unordered(concurrency)
@@ -388,29 +379,5 @@ impl Run<'_> {
             .into_iter()
             .flatten()
             .collect()
-    }
-}
-
-/// What is written about an instance after a check at `at`; the version is the caller's to fill in.
-fn outcome(
-    id: i64,
-    fence: i64,
-    at: Timestamp,
-    state: crate::monitor::Instance,
-    asked: bool,
-) -> Outcome {
-    Outcome {
-        id,
-        fence,
-        version: 0,
-        status: state.status,
-        since_ms: state.since.map(Timestamp::as_ms),
-        reason: state.reason.map(|reason| PlainReason {
-            code: reason.code().to_owned(),
-            text: reason.text().to_owned(),
-        }),
-        state,
-        checked_ms: at.as_ms(),
-        asked,
     }
 }

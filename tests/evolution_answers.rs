@@ -133,6 +133,35 @@ fn the_reason_in_a_row_is_kept_as_it_stands() {
     );
 }
 
+/// A gateway's text is stored with the tick of everybody: only what looks like a moment is taken.
+#[test]
+fn a_moment_that_is_none_is_not_kept() {
+    for at in [
+        json!("a\u{0}b"),
+        json!("2".repeat(200_000)),
+        json!("2026-11-23 13:55"),
+        json!(""),
+        json!("amanhã"),
+        json!(7),
+        json!(null),
+    ] {
+        let body = json!([{
+            "name": "loja-a", "connectionStatus": "close", "disconnectionReasonCode": 401,
+            "disconnectionAt": at,
+        }]);
+        let row = answer::row(&incoming(200, &body.to_string()), "loja-a");
+        let reason = row.ok().flatten().and_then(|row| row.reason);
+        assert_eq!(
+            reason,
+            Some(RecordedReason {
+                code: 401,
+                at: None
+            }),
+            "{at}"
+        );
+    }
+}
+
 #[test]
 fn the_version_is_read_from_the_root() {
     let recorded = recorded();

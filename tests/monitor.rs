@@ -376,6 +376,25 @@ fn a_wrong_setting_is_wrong_at_once_and_right_at_once() {
 }
 
 #[test]
+fn a_gateways_fault_does_not_hide_what_a_person_has_to_do() {
+    let mut wrong = World::connected();
+    wrong.check(&failed(ConfigFault::WrongKey));
+    let mut ended = World::connected();
+    ended.check(&logged_out(401, "now"));
+    for mut world in [wrong, ended] {
+        let before = (world.instance.status, world.instance.reason);
+        world.check(&failed(GatewayFault::TimedOut));
+        assert_eq!((world.instance.status, world.instance.reason), before);
+        world.check(&failed(GatewayFault::TimedOut));
+        assert_eq!(
+            world.check(&failed(GatewayFault::TimedOut)),
+            Status::GatewayUnreachable,
+            "until it lasts"
+        );
+    }
+}
+
+#[test]
 fn a_booting_gateway_is_unknown_and_no_outage() {
     let mut world = World::connected();
     let booting = seen(MemoryState::NotLoaded, None);

@@ -2,8 +2,7 @@
 
 use std::rc::Rc;
 
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
@@ -17,13 +16,6 @@ use crate::tick::{self, Order};
 use crate::web::console;
 use crate::web::crypto::random_uuid;
 
-/// The body, all of it optional.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Wanted {
-    organization_id: Option<String>,
-}
-
 /// Begins a run and answers; the work goes on behind the answer, unless the caller waits for it.
 pub async fn answer(context: &Context<'_>) -> Reply {
     match begin(context).await {
@@ -35,8 +27,7 @@ async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
     let wait = wait(context.query("wait").as_deref())?;
     let caller =
         auth::identify(&Presented::by(context), context.environment).ok_or_else(unauthorized)?;
-    let wanted: Wanted = body::json(context).await?;
-    let organization_id = wanted.organization_id.filter(|id| !id.trim().is_empty());
+    let organization_id = organization_id(&body::json(context).await?)?;
     let store = Store::new(context.environment).map_err(|error| unavailable(&error))?;
     let order = Order {
         tick_id: random_uuid(),
@@ -48,12 +39,7 @@ async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
     let begun = match order.begin(&store, &order.tick_id).await {
         Ok(BeginAnswer::Accepted(begun)) => begun,
         Ok(BeginAnswer::Unauthorized) => return Err(unauthorized()),
-        Ok(BeginAnswer::UnknownOrganization) => {
-            return Err(Reply::error(
-                400,
-                "WhatsApp não configurado para esta organização",
-            ));
-        }
+        Ok(BeginAnswer::UnknownOrganization) => return Err(unknown_organization()),
         Err(error) => return Err(unavailable(&error)),
     };
     let tick_id = order.tick_id.clone();
@@ -94,6 +80,24 @@ async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
     ))
 }
 
+/// The organization that the caller limits the run to. One that is named and blank is none: to
+/// check them all must not happen by mistake.
+fn organization_id(body: &Map<String, Value>) -> Result<Option<String>, Reply> {
+    match body.get("organization_id") {
+        None | Some(Value::Null) => Ok(None),
+        // Postgres has no text with a zero byte.
+        Some(Value::String(id)) if id.trim().is_empty() || id.contains('\0') => {
+            Err(unknown_organization())
+        }
+        Some(Value::String(id)) => Ok(Some(id.clone())),
+        Some(_) => Err(Reply::error(400, "organization_id deve ser um texto")),
+    }
+}
+
+fn unknown_organization() -> Reply {
+    Reply::error(400, "WhatsApp não configurado para esta organização")
+}
+
 /// Whether the caller waits for the report.
 fn wait(parameter: Option<&str>) -> Result<bool, Reply> {
     match parameter {
@@ -120,6 +124,9 @@ fn unavailable(error: &StoreError) -> Reply {
                 "As funções SQL do monitor não existem: aplique as migrações no banco de dados"
             }
             StoreError::Forbidden(_) => "O banco de dados recusou a chave de serviço da função",
+            StoreError::Refused { .. } | StoreError::Unintelligible => {
+                "O banco de dados e a função não se entendem: aplique as migrações de novo"
+            }
             _ => "O banco de dados não responde; tente de novo em instantes",
         },
     )

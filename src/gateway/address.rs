@@ -39,8 +39,8 @@ impl Address {
         let plain = matches!(url.protocol().as_str(), "http:" | "https:")
             && url.username().is_empty()
             && url.password().is_empty()
-            && url.search().is_empty()
-            && url.hash().is_empty();
+            // Not by `search` and `hash`, which are empty for a bare `?` or `#`.
+            && !url.href().contains(['?', '#']);
         if !plain {
             return Err(ConfigFault::BadUrl);
         }

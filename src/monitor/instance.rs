@@ -227,7 +227,7 @@ impl Instance {
         };
         if at.ms_since(unanswered.first) >= settings.down_after_ms() {
             next.shown(Status::GatewayUnreachable, reason, unanswered.first)
-        } else if self.status.needs_person() {
+        } else if self.status.needs_person() || self.status == Status::Misconfigured {
             next
         } else {
             next.shown(self.status, reason, at)

@@ -81,6 +81,8 @@ pub enum GatewayFault {
     ServerError(u16),
     /// The gateway answers while its database does not.
     DatabaseDown,
+    /// The gateway refused the key, and then did not say whether its database is at work.
+    KeyUnconfirmed,
     /// An answer that is not JSON, of this status: as a rule a reverse proxy's page.
     NotJson(u16),
     /// JSON of a shape that no known version sends, of this status.
@@ -124,6 +126,7 @@ impl Fault {
                 fault,
                 GatewayFault::ServerError(_)
                     | GatewayFault::DatabaseDown
+                    | GatewayFault::KeyUnconfirmed
                     | GatewayFault::Unintelligible(_)
                     | GatewayFault::TooLarge
             ),

@@ -83,6 +83,7 @@ impl Reason {
                 GatewayFault::TimedOut => "timeout",
                 GatewayFault::ServerError(_) => "server_error",
                 GatewayFault::DatabaseDown => "gateway_database_down",
+                GatewayFault::KeyUnconfirmed => "key_unconfirmed",
                 GatewayFault::NotJson(_) => "not_json",
                 GatewayFault::Unintelligible(_) => "unintelligible",
                 GatewayFault::TooLarge => "too_large",
@@ -131,6 +132,9 @@ impl Reason {
                 GatewayFault::TimedOut => "O gateway não respondeu a tempo.",
                 GatewayFault::ServerError(_) => "O gateway respondeu com um erro interno (5xx).",
                 GatewayFault::DatabaseDown => "O banco de dados do gateway não responde.",
+                GatewayFault::KeyUnconfirmed => {
+                    "O gateway recusou a chave de API, mas parou de responder antes de se confirmar o motivo."
+                }
                 GatewayFault::NotJson(_) => {
                     "O endereço do gateway respondeu com uma página, não com a API; talvez o proxy esteja sem o gateway."
                 }

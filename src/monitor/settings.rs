@@ -2,12 +2,10 @@
 
 use serde::Deserialize;
 
-/// The row `whatsapp_monitor.settings`, as `begin_tick` returns it. The names and units are those
-/// of its columns, where each is documented.
+/// What the monitor needs of the row `whatsapp_monitor.settings`, which `begin_tick` returns. The
+/// names and units are those of its columns, where each is documented.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Settings {
-    /// Seconds between two checks of an instance.
-    pub interval_s: u32,
     /// Bad checks in a row before a transient outage counts.
     pub down_after_checks: u32,
     /// Seconds that the bad checks, or a gateway's silence, must span before they count.
@@ -20,22 +18,18 @@ pub struct Settings {
     pub concurrency: u32,
     /// Milliseconds in which a trigger may start work.
     pub tick_budget_ms: u32,
-    /// Instances that one tick claims at the most.
-    pub batch_size: u32,
 }
 
 impl Default for Settings {
-    /// The defaults of design.md; `tests/outside` holds the table's to these.
+    /// The defaults of the table.
     fn default() -> Self {
         Self {
-            interval_s: 30,
             down_after_checks: 3,
             down_after_s: 55,
             up_after_checks: 2,
             request_timeout_ms: 8_000,
             concurrency: 16,
             tick_budget_ms: 20_000,
-            batch_size: 200,
         }
     }
 }

@@ -51,6 +51,9 @@ pub enum StoreError {
         /// The SQLSTATE, or nothing.
         code: String,
     },
+    /// Others wrote the same rows again and again.
+    #[error("others keep writing the same instances")]
+    Contended,
     /// It answered something else than was agreed on.
     #[error("the database answered in an unknown form")]
     Unintelligible,

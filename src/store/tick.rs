@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{Patience, Store, StoreError};
-use crate::monitor::{Instance, Settings, Status};
+use crate::monitor::{Instance, Settings, Status, Timestamp};
 
 /// A trigger is answered only after `begin_tick`, so that must be quick.
 const BEGIN: Patience = Patience {
@@ -84,8 +84,8 @@ pub struct Begun {
     pub instances: Vec<Claimed>,
     /// Whether more was due than this tick could claim.
     pub more_due: Option<bool>,
-    /// All instances, where nothing was due and the report was asked for.
-    pub report: Option<Vec<Reported>>,
+    /// What there is to report, where nothing was due and the report was asked for.
+    pub report: Option<Scope>,
 }
 
 /// An instance that the tick holds.
@@ -133,6 +133,28 @@ pub struct Outcome {
     pub asked: bool,
 }
 
+impl Outcome {
+    /// What follows from a check at `at`; `claim` is the instance's number, the fence that proves
+    /// the claim, and the version that `state` was made from.
+    pub fn new(claim: (i64, i64, i64), at: Timestamp, state: Instance, asked: bool) -> Self {
+        let (id, fence, version) = claim;
+        Self {
+            id,
+            fence,
+            version,
+            status: state.status,
+            since_ms: state.since.map(Timestamp::as_ms),
+            reason: state.reason.map(|reason| PlainReason {
+                code: reason.code().to_owned(),
+                text: reason.text().to_owned(),
+            }),
+            state,
+            checked_ms: at.as_ms(),
+            asked,
+        }
+    }
+}
+
 /// A claim that is given back unused.
 #[derive(Clone, Debug, Serialize)]
 pub struct Held {
@@ -173,8 +195,8 @@ pub struct Finished {
     pub written: Vec<i64>,
     /// The instances that somebody else has written meanwhile, as they are now.
     pub stale: Vec<Stale>,
-    /// All instances, where the report was asked for.
-    pub report: Option<Vec<Reported>>,
+    /// What there is to report, where that was asked for.
+    pub report: Option<Scope>,
 }
 
 /// An instance that somebody else has written meanwhile.
@@ -187,6 +209,15 @@ pub struct Stale {
     /// The monitor's memory of it.
     #[serde(deserialize_with = "memory")]
     pub state: Instance,
+}
+
+/// All that a run is about.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Scope {
+    /// Every instance.
+    pub instances: Vec<Reported>,
+    /// How many of them are due.
+    pub due: usize,
 }
 
 /// An instance as the report shows it.

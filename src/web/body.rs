@@ -15,9 +15,9 @@ pub enum BodyError {
 }
 
 /// The length that the headers promise, where it is that of the bytes that will be read: a
-/// compressed body grows.
+/// compressed body grows, and a chunked one has whatever length it has.
 pub fn promised_length(header: impl Fn(&str) -> Option<String>) -> Option<usize> {
-    if header("content-encoding").is_some() {
+    if header("content-encoding").is_some() || header("transfer-encoding").is_some() {
         return None;
     }
     header("content-length")?.parse().ok()
@@ -28,7 +28,8 @@ pub fn promised_length(header: impl Fn(&str) -> Option<String>) -> Option<usize>
 /// # Errors
 /// [`BodyError`], as it says.
 pub async fn read_stream(stream: &ReadableStream, max_bytes: usize) -> Result<Vec<u8>, BodyError> {
-    let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
+    // Not `get_reader()`, whose exception nobody could catch: the stream may be in use already.
+    let reader = ReadableStreamDefaultReader::new(stream).map_err(BodyError::Failed)?;
     let mut bytes = Vec::new();
     loop {
         let chunk = JsFuture::from(reader.read())

@@ -127,7 +127,11 @@ fn from_js(error: &JsValue) -> FetchError {
 /// The runtime tells the kinds of failure apart only in its message (Deno 2.1.4). The message
 /// itself goes no further: it holds the URL.
 fn classify(name: &str, message: &str) -> FetchError {
-    let says = |text: &str| message.contains(text);
+    // Not in the URL, which stands before this.
+    let cause = message
+        .rfind("client error")
+        .map_or(message, |start| &message[start..]);
+    let says = |text: &str| cause.contains(text);
     if name == "TimeoutError" || name == "AbortError" || says("timed out") {
         FetchError::TimedOut
     } else if says("dns error") {
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_runtimes_messages_are_told_apart() {
-        let url = "error sending request for url (http://host.invalid/): client error (Connect): ";
+        let url = "error sending request for url (https://tls-certificate.invalid/): client error (Connect): ";
         for (name, message, expected) in [
             ("TimeoutError", "Signal timed out.", FetchError::TimedOut),
             (

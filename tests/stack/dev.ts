@@ -131,7 +131,6 @@ function describe(stack: Stack, args: DevArgs): void {
   say(
     `  tick      curl -X POST -H 'x-monitor-token: ${stack.token}' '${start}'`,
   );
-  say(`  health    curl '${stack.functionUrl}/whatsapp/monitor/health'`);
   if (stack.gateway) {
     say(
       `  gateway   ${stack.gateway.url} (simulated), control ${stack.gateway.controlUrl}`,

@@ -81,8 +81,15 @@ fn recorded_reason(row: &Value) -> Option<RecordedReason> {
         at: row
             .get("disconnectionAt")
             .and_then(Value::as_str)
+            .filter(|at| is_plausible_moment(at))
             .map(str::to_owned),
     })
+}
+
+/// What a gateway sends is stored, so it must be what it is said to be: a text of any length, or
+/// with a zero byte, would make the database refuse the whole tick.
+fn is_plausible_moment(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The JSON of an answer of status 2xx; a typed fault for every other.

@@ -59,7 +59,7 @@ impl<'a, T: Fn() -> u32> Evolution<'a, T> {
     async fn confirm_wrong_key(&self) -> Fault {
         match self.ask_connection_state(NO_SUCH_INSTANCE).await {
             Err(Fault::Gateway(GatewayFault::ServerError(_))) => GatewayFault::DatabaseDown.into(),
-            Err(Fault::Gateway(fault)) => fault.into(),
+            Err(Fault::Gateway(_)) => GatewayFault::KeyUnconfirmed.into(),
             _ => ConfigFault::WrongKey.into(),
         }
     }
