@@ -118,9 +118,9 @@ run_tests() {
   if [ "$all" ]; then
     check "cargo clippy for $wasm_target" wasm_clippy
     check "pkg/ built again gives the same bytes" rebuild
-    if [ -d tests/postgres ]; then
-      suite "an installed Postgres" "$deno" test --allow-all --no-check tests/postgres
-    fi
+    suite "the function from outside, on an installed Postgres" \
+      "$deno" run --allow-all --no-check tests/stack/postgres_server.ts -- \
+      "$deno" test --allow-all --no-check tests/outside
   fi
 
   if [ "$tests_run" -eq 0 ]; then printf '\nNo test ran.\n'; fi

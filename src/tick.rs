@@ -215,6 +215,9 @@ impl Run<'_> {
             done.scope = scope;
             return Ok(true);
         }
+        if begun.instances.is_empty() && !self.order.report {
+            return Ok(true);
+        }
         let clock = Clock::read(begun.now_ms);
         let more_due = begun.more_due.unwrap_or(false);
         let swept = self.sweep(&begun.instances, clock).await;

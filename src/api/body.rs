@@ -31,7 +31,9 @@ pub async fn json(context: &Context<'_>) -> Result<Map<String, Value>, Reply> {
     let Some(stream) = context.request.body() else {
         return Ok(Map::new());
     };
-    if promised_length(|name| context.header(name)).is_some_and(|length| length > MAX_BODY_BYTES) {
+    if promised_length(|name| context.header(name))
+        .is_some_and(|length| length > MAX_BODY_BYTES as u64)
+    {
         abandon(Some(&stream));
         return Err(too_large());
     }

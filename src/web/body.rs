@@ -15,8 +15,9 @@ pub enum BodyError {
 }
 
 /// The length that the headers promise, where it is that of the bytes that will be read: a
-/// compressed body grows, and a chunked one has whatever length it has.
-pub fn promised_length(header: impl Fn(&str) -> Option<String>) -> Option<usize> {
+/// compressed body grows, and a chunked one has whatever length it has. It may be more than fits into
+/// the memory of a wasm module, and so into a `usize`.
+pub fn promised_length(header: impl Fn(&str) -> Option<String>) -> Option<u64> {
     if header("content-encoding").is_some() || header("transfer-encoding").is_some() {
         return None;
     }

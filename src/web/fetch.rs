@@ -93,7 +93,7 @@ pub async fn fetch(request: Outgoing<'_>) -> Result<Incoming, FetchError> {
 async fn read(response: &Response, max_bytes: usize) -> Result<String, FetchError> {
     let headers = response.headers();
     match body::promised_length(|name| headers.get(name)) {
-        Some(length) if length > max_bytes => {
+        Some(length) if length > max_bytes as u64 => {
             body::abandon(response.body().as_ref());
             Err(FetchError::TooLarge)
         }

@@ -29,6 +29,8 @@ create table if not exists whatsapp_monitor.settings (
 );
 
 comment on table whatsapp_monitor.settings is 'How the monitor behaves. One row; update it.';
+comment on column whatsapp_monitor.settings.only_row is
+  'Keeps this table to one row.';
 comment on column whatsapp_monitor.settings.interval_s is
   'Seconds between two checks of an instance. It is due when its last claim is at least interval_s - 5 s old, so that a punctual trigger never finds it not yet due.';
 comment on column whatsapp_monitor.settings.down_after_checks is
@@ -60,7 +62,7 @@ create table if not exists whatsapp_monitor.trigger_tokens (
   expires_at timestamptz
 );
 comment on table whatsapp_monitor.trigger_tokens is
-  'SHA-256 digests (hex) of the tokens that may trigger a tick. A token is 64 hex digits. Two are valid during a rotation.';
+  'SHA-256 digests (hex) of the tokens that may trigger a tick. A token is 64 hex digits in lower case. Two are valid during a rotation.';
 
 -- ------------------------------------------------------------------------------------------------
 -- What is watched
@@ -114,6 +116,7 @@ create table if not exists whatsapp_monitor.sources (
   source_id       text not null,
   organization_id text not null,
   instance_id     bigint not null references whatsapp_monitor.instances,
+  created_at      timestamptz not null default now(),
   primary key (source_table, source_id)
 );
 comment on table whatsapp_monitor.sources is

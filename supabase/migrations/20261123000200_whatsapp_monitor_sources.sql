@@ -17,14 +17,17 @@ as $$
 $$;
 
 -- One spelling per gateway: no blanks around, scheme and host in lower case, no default port, no
--- slash at the end. What is no URL at all stays as it is, and is reported as such by the monitor.
+-- slash at the end. Where a URL may hold a secret (a user and password, a query), that is masked:
+-- such a URL is stored and shown, and refused by the monitor, as is what is no URL at all.
 create or replace function whatsapp_monitor.normalize_url(url text)
 returns text
 language plpgsql immutable parallel safe
 set search_path = ''
 as $$
 declare
-  trimmed text   := rtrim(btrim(url, E' \t\r\n'), '/');
+  trimmed text   := rtrim(regexp_replace(regexp_replace(
+                      btrim(url, E' \t\r\n'), '^([a-z]+://)?[^/?#]*@', '\1***@', 'i'),
+                      '[?#].*$', '?***'), '/');
   parts   text[] := regexp_match(trimmed, '^(https?)://([^/?#]+)(.*)$', 'i');
   scheme  text   := lower(parts[1]);
   host    text   := lower(parts[2]);
@@ -44,7 +47,8 @@ $$;
 -- Reading the sources
 -- ------------------------------------------------------------------------------------------------
 
--- Every row of the user's tables that names an instance to watch, credentials complete.
+-- Every row of the user's tables that names an instance to watch, credentials complete. What does
+-- not fit into an index is left out: one such row must not keep us from all the others.
 create or replace function whatsapp_monitor.source_rows()
 returns table (source_table text, source_id text, organization_id text, url text, name text)
 language plpgsql stable
@@ -60,12 +64,16 @@ begin
         and btrim(c.whatsapp_api_url) <> ''
         and btrim(c.whatsapp_instance_name) <> ''
         and btrim(c.whatsapp_api_key) <> ''
+        and octet_length(c.organization_id::text) <= 2000
+        and octet_length(c.whatsapp_api_url) <= 2000
+        and octet_length(c.whatsapp_instance_name) <= 2000
     $query$;
   end if;
 end
 $$;
 
--- The organization and the key of each of these instances; one that lost its credentials since the
+-- The organization and the key of each of these instances, by the source that named it first: a later
+-- one must not change what the first one sees. An instance that lost its credentials since the
 -- sources were last read is left out.
 create or replace function whatsapp_monitor.credentials(instance_ids bigint[])
 returns table (instance_id bigint, organization_id text, api_key text)
@@ -89,13 +97,18 @@ begin
     where s.instance_id = any ($1)
       and s.source_table = 'organization_channel_config'
       and c.whatsapp_enabled and c.deleted_at is null and btrim(c.whatsapp_api_key) <> ''
-    order by s.instance_id, s.source_id
+    order by s.instance_id, s.created_at, s.source_id
   $query$, id_type) using instance_ids;
+exception when others then
+  -- sync_sources says what is wrong with the table; to fail here as well would undo that.
+  return;
 end
 $$;
 
 -- Makes our instances those that the sources name: adds, moves, retires. What is retired keeps its
--- memory, and has it again when it returns. One statement, so one view of the user's tables.
+-- memory, and has it again when it returns. One statement, so one view of the user's tables. Only
+-- rows that change are locked: `on conflict do update` locks all that it meets, and those would be
+-- missing from a claim made meanwhile.
 create or replace function whatsapp_monitor.sync_sources()
 returns void
 language sql
@@ -106,29 +119,40 @@ as $$
   ),
   new_gateways as (
     insert into whatsapp_monitor.gateways (url)
-    select distinct f.url from found f order by f.url
+    select distinct f.url from found f
+    where not exists (select from whatsapp_monitor.gateways g where g.url = f.url)
+    order by f.url
     on conflict do nothing
     returning id, url
   ),
   known_gateways as (
     select id, url from whatsapp_monitor.gateways
-    union
+    union all
     select id, url from new_gateways
   ),
   new_instances as (
-    insert into whatsapp_monitor.instances as i (gateway_id, name)
+    insert into whatsapp_monitor.instances (gateway_id, name)
     select distinct g.id, f.name
     from found f
     join known_gateways g on g.url = f.url
+    where not exists (
+      select from whatsapp_monitor.instances i where i.gateway_id = g.id and i.name = f.name)
     order by g.id, f.name
-    on conflict (gateway_id, name) do update set removed_at = null, due_at = '-infinity'
-    where i.removed_at is not null
+    on conflict do nothing
     returning id, gateway_id, name
   ),
   known_instances as (
     select id, gateway_id, name from whatsapp_monitor.instances
-    union
+    union all
     select id, gateway_id, name from new_instances
+  ),
+  returned as (
+    -- A tick that still holds it keeps it.
+    update whatsapp_monitor.instances i
+    set removed_at = null, due_at = coalesce(i.lease_until, '-infinity')
+    from whatsapp_monitor.gateways g
+    where g.id = i.gateway_id and i.removed_at is not null
+      and exists (select from found f where f.url = g.url and f.name = i.name)
   ),
   named as (
     insert into whatsapp_monitor.sources as s
@@ -137,10 +161,13 @@ as $$
     from found f
     join known_gateways g on g.url = f.url
     join known_instances i on i.gateway_id = g.id and i.name = f.name
+    where not exists (
+      select from whatsapp_monitor.sources s
+      where (s.source_table, s.source_id, s.organization_id, s.instance_id)
+          = (f.source_table, f.source_id, f.organization_id, i.id))
     on conflict (source_table, source_id) do update
-    set organization_id = excluded.organization_id, instance_id = excluded.instance_id
-    where (s.organization_id, s.instance_id)
-       is distinct from (excluded.organization_id, excluded.instance_id)
+    set organization_id = excluded.organization_id, instance_id = excluded.instance_id,
+        created_at = excluded.created_at
   ),
   no_longer_named as (
     delete from whatsapp_monitor.sources s

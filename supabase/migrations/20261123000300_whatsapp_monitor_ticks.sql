@@ -23,25 +23,31 @@ $$;
 -- What there is to report
 -- ------------------------------------------------------------------------------------------------
 
--- Every instance of one organization, or of all where that is null.
+-- Every instance of one organization, or of all where that is null, and how many of them are due.
 create or replace function whatsapp_monitor.report(of_organization text)
 returns jsonb
 language sql stable
 set search_path = ''
 as $$
-  select coalesce(jsonb_agg(jsonb_build_object(
-           'id', i.id,
-           'organization_id', s.organization_id,
-           'instance_name', i.name,
-           'status', i.status,
-           'since', i.status_since,
-           'reason', case when i.reason_code is not null
-                          then jsonb_build_object('code', i.reason_code, 'text', i.reason_text) end,
-           'next_check_at', greatest(i.due_at + interval '5 seconds', clock_timestamp())
-         ) order by s.organization_id, i.name, i.id), '[]')
-  from (select distinct organization_id, instance_id from whatsapp_monitor.sources
-        where of_organization is null or organization_id = of_organization) s
-  join whatsapp_monitor.instances i on i.id = s.instance_id and i.removed_at is null
+  with scope as (
+    select s.organization_id, i.*
+    from (select distinct organization_id, instance_id from whatsapp_monitor.sources
+          where of_organization is null or organization_id = of_organization) s
+    join whatsapp_monitor.instances i on i.id = s.instance_id and i.removed_at is null
+  )
+  select jsonb_build_object(
+    'due', count(distinct i.id) filter (where i.due_at <= clock_timestamp()),
+    'instances', coalesce(jsonb_agg(jsonb_build_object(
+      'id', i.id,
+      'organization_id', i.organization_id,
+      'instance_name', i.name,
+      'status', i.status,
+      'since', i.status_since,
+      'reason', case when i.reason_code is not null
+                     then jsonb_build_object('code', i.reason_code, 'text', i.reason_text) end,
+      'next_check_at', greatest(i.due_at + interval '5 seconds', clock_timestamp())
+    ) order by i.organization_id, i.name, i.id), '[]'))
+  from scope i
 $$;
 
 -- ------------------------------------------------------------------------------------------------
@@ -81,7 +87,8 @@ $$;
 -- request: {tick_id, caller: "token" | "environment" | "service_key", token_digests: [hex],
 --           organization_id: text or null, report: boolean}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
---           claimed, instances, more_due, report}; claimed is null in a repeated answer
+--           claimed, instances, more_due, report: {due, instances}}; claimed is null in a repeated
+--           answer
 create or replace function public.whatsapp_monitor_begin_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -94,6 +101,7 @@ declare
   v_organization text := request ->> 'organization_id';
   v_settings     whatsapp_monitor.settings;
   v_now          timestamptz;
+  v_lease        interval;
   v_claimed      integer;
 begin
   if v_tick is null or v_caller is null
@@ -117,6 +125,9 @@ begin
 
   select * into strict v_settings from whatsapp_monitor.settings;
   v_now := clock_timestamp();
+  -- Whatever the settings say, a lease covers the budget, one request, the write and a margin.
+  v_lease := make_interval(secs => greatest(
+    v_settings.lease_s, (v_settings.tick_budget_ms + v_settings.request_timeout_ms) / 1000 + 17));
 
   insert into whatsapp_monitor.ticks (id, caller, organization_id, claimed, started_at)
   values (v_tick, v_caller, v_organization, 0, v_now)
@@ -137,8 +148,8 @@ begin
     set claimed_at  = v_now,
         due_before  = i.due_at,
         -- Should the tick die, this is when it is due again.
-        due_at      = v_now + make_interval(secs => v_settings.lease_s),
-        lease_until = v_now + make_interval(secs => v_settings.lease_s),
+        due_at      = v_now + v_lease,
+        lease_until = v_now + v_lease,
         lease_tick  = v_tick,
         fence       = i.fence + 1
     from due
@@ -169,11 +180,11 @@ $$;
 
 -- Grants actions before they are sent: each only while the tick holds the instance for another
 -- min_lease_ms, and within every budget that the caller names. One that is granted counts from then
--- on, whatever becomes of it. Idempotent by tick and instance.
+-- on, whatever becomes of it. One action an instance and tick; to ask for it again is harmless.
 --
 -- request: {tick_id, actions: [{instance_id, fence, kind, min_lease_ms,
 --           budgets: [{window_s, max}]}]}
--- answer:  {granted: [instance_id], refused: [{instance_id, why: "lease" | "budget"}]}
+-- answer:  {granted: [instance_id], refused: [{instance_id, why: "lease" | "busy" | "budget"}]}
 create or replace function public.whatsapp_monitor_record_actions(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -198,15 +209,22 @@ begin
     -- The row lock makes the count and the grant one step.
     perform from whatsapp_monitor.instances i where i.id = v_action.instance_id for update;
     v_now := clock_timestamp();
-    if exists (select from whatsapp_monitor.actions a
-               where a.tick_id = v_tick and a.instance_id = v_action.instance_id) then
-      v_granted := v_granted || to_jsonb(v_action.instance_id);
-    elsif not exists (
+    if not exists (
       select from whatsapp_monitor.instances i
       where i.id = v_action.instance_id and i.fence = v_action.fence and i.lease_tick = v_tick
         and i.lease_until >= v_now + make_interval(secs => v_action.min_lease_ms / 1000.0)) then
       v_refused := v_refused
         || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'lease');
+    elsif exists (
+      select from whatsapp_monitor.actions a
+      where a.tick_id = v_tick and a.instance_id = v_action.instance_id
+        and a.kind = v_action.kind) then
+      v_granted := v_granted || to_jsonb(v_action.instance_id);
+    elsif exists (
+      select from whatsapp_monitor.actions a
+      where a.tick_id = v_tick and a.instance_id = v_action.instance_id) then
+      v_refused := v_refused
+        || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'busy');
     elsif exists (
       select from jsonb_to_recordset(v_action.budgets) as b (window_s integer, max integer)
       where b.max <= (
@@ -261,7 +279,7 @@ begin
   select make_interval(secs => t.interval_s) into strict v_interval
   from whatsapp_monitor.settings t;
 
-  -- Always in the same order, so that two writers never wait for each other.
+  -- Always in the same order, so that two ticks never wait for each other.
   perform from whatsapp_monitor.instances i
   where i.id in (select (r ->> 'id')::bigint from jsonb_array_elements(
                    coalesce(request -> 'results', '[]') || coalesce(request -> 'carried_over', '[]')) r)
@@ -315,7 +333,8 @@ $$;
 -- A changed interval counts from now on
 -- ------------------------------------------------------------------------------------------------
 
--- Brings due_at, which finish_tick computes ahead, in line with a new interval.
+-- Brings due_at, which finish_tick computes ahead, in line with a new interval. What was carried over
+-- was not checked at its last claim, and stays due.
 create or replace function whatsapp_monitor.apply_interval()
 returns trigger
 language plpgsql
@@ -324,7 +343,7 @@ as $$
 begin
   update whatsapp_monitor.instances i
   set due_at = i.claimed_at + make_interval(secs => new.interval_s - 5)
-  where i.lease_tick is null and i.claimed_at is not null and i.due_at > '-infinity';
+  where i.lease_tick is null and i.due_at > i.claimed_at;
   return null;
 end
 $$;

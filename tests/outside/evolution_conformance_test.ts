@@ -108,8 +108,7 @@ const BEFORE: Record<string, (gateway: Gateway) => unknown> = {
     g.set("loja-a", { dials: "hang" });
     g.reboot();
   },
-  K12: (g) =>
-    g.set("loja-a", { condition: "logged_out", code: 401, dials: "wait" }),
+  K12: (g) => g.set("loja-a", { condition: "logged_out", code: 401, dials: "wait" }),
   N1: (g) => g.set("loja-a", "booting"),
   N9: reconnect,
   O1: reconnect,
@@ -198,9 +197,7 @@ function assertSame(
   if (Array.isArray(recorded)) {
     assert(Array.isArray(ours), `${at}: not an array`);
     assert.equal(ours.length, recorded.length, `${at}: length`);
-    recorded.forEach((value, i) =>
-      assertSame(value, ours[i], `${at}[${i}]`, key)
-    );
+    recorded.forEach((value, i) => assertSame(value, ours[i], `${at}[${i}]`, key));
   } else if (typeof recorded === "object" && recorded !== null) {
     assert(
       typeof ours === "object" && ours !== null && !Array.isArray(ours),
@@ -286,9 +283,7 @@ Deno.test("the simulated gateway answers as the recorded one", async (t) => {
   const text = await Deno.readTextFile(
     new URL("evolution-2.3.6.jsonl", FIXTURES),
   );
-  const exchanges: Exchange[] = text.trim().split("\n").map((line) =>
-    JSON.parse(line)
-  );
+  const exchanges: Exchange[] = text.trim().split("\n").map((line) => JSON.parse(line));
   assert.equal(exchanges.length, 126, "the fixtures are whole");
   const replayed: string[] = [];
   const gateway = await startGateway();

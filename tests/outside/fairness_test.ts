@@ -179,6 +179,20 @@ Deno.test("a trigger runs as many ticks as it takes", () =>
     for (const name of names("loja", 25)) assert.equal(timesAsked(world.gateway, name), 1);
   }));
 
+Deno.test("a trigger that finds nothing due costs one round trip", () =>
+  inWorld(async (world) => {
+    const before = world.rest.calls.length;
+    const response = await fetch(`${world.functionUrl}/whatsapp/monitor/start`, {
+      method: "POST",
+      headers: { "x-monitor-token": world.token },
+    });
+    assert.equal((await response.json()).success, true);
+    await world.edge.idle();
+    assert.deepEqual(world.rest.calls.slice(before).map(({ fn }) => fn), [
+      "whatsapp_monitor_begin_tick",
+    ]);
+  }));
+
 Deno.test("the answer does not wait for the work", () =>
   inWorld(async (world) => {
     const held = await startHeldGateway();

@@ -1,5 +1,10 @@
 /** What the tests from outside have in common. */
+import type { Database } from "../stack/database.ts";
+import { generateKeys, type Keys } from "../stack/keys.ts";
+import { applyStandIns, migrate } from "../stack/migrate.ts";
+import { openPglite } from "../stack/pglite.ts";
 import { openPostgres } from "../stack/postgres.ts";
+import { createRest } from "../stack/postgrest.ts";
 import type { Gateway } from "../stack/evolution/mod.ts";
 import type { Report, ReportedInstance } from "../stack/report.ts";
 import { type Stack, type StackOptions, startStack } from "../stack/stack.ts";
@@ -117,42 +122,106 @@ export function startHeldGateway() {
   };
 }
 
+/** What hangs shall fail, and soon enough: nothing that works takes nearly as long. */
+const PATIENCE_MS = 20_000;
+
+/** The promise's outcome, or a failure where it has none. */
+export async function outcome<T>(promise: Promise<T>, what: string): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`${what} hangs`)), PATIENCE_MS);
+  return await Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
+}
+
 /** A request by hand, for what `fetch` would not send; its body comes when the test says so, or never. */
 export async function openRequest(method: string, url: string, headers: Record<string, string>) {
   const { hostname, port, pathname, search, host } = new URL(url);
   const connection = await Deno.connect({ hostname, port: Number(port) });
-  const writer = connection.writable.getWriter();
-  const write = (text: string) => writer.write(new TextEncoder().encode(text));
+  const encoder = new TextEncoder();
+  const write = async (piece: string | Uint8Array) => {
+    let rest = typeof piece === "string" ? encoder.encode(piece) : piece;
+    while (rest.length > 0) rest = rest.subarray(await connection.write(rest));
+  };
   const asked = Promise.withResolvers<void>();
-  const all = { host, connection: "close", expect: "100-continue", ...headers };
+  const read = async () => {
+    const decoder = new TextDecoder();
+    const buffer = new Uint8Array(4096);
+    let text = "";
+    for (let length; (length = await connection.read(buffer)) !== null;) {
+      text += decoder.decode(buffer.subarray(0, length), { stream: true });
+      if (/^HTTP\/1\.1 100 .*?\r\n\r\n/s.test(text)) {
+        text = text.replace(/^.*?\r\n\r\n/s, "");
+        asked.resolve();
+      }
+      const [, status, fields, body] = text.match(/^HTTP\/1\.1 (\d+) .*?\r\n(.*?)\r\n\r\n(.*)$/s) ??
+        [];
+      if (status === undefined) continue;
+      const headers = new Headers(
+        fields.split("\r\n").map((field) => field.split(": ", 2) as [string, string]),
+      );
+      const whole = method === "HEAD" ? 0 : Number(headers.get("content-length"));
+      if (encoder.encode(body).length >= whole) return { status: Number(status), headers, body };
+    }
+    throw new Error(`the connection ended without an answer: ${JSON.stringify(text)}`);
+  };
+  const answer = read();
+  answer.catch(() => {}).finally(asked.resolve); // where it is not asked for, it never will be
+  const all = { host, expect: "100-continue", ...headers };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
   await write(`${method} ${pathname}${search} HTTP/1.1\r\n${lines.join("")}\r\n`);
-  const answer = (async () => {
-    let text = "";
-    for await (const chunk of connection.readable.pipeThrough(new TextDecoderStream())) {
-      text += chunk;
-      const interim = text.match(/^HTTP\/1\.1 100 .*?\r\n\r\n/s)?.[0];
-      if (interim) asked.resolve();
-      text = text.slice(interim?.length ?? 0);
-    }
-    asked.resolve(); // or it never will
-    const [head, body] = text.split("\r\n\r\n", 2);
-    const [status, ...fields] = head.split("\r\n");
-    return {
-      status: Number(status.split(" ")[1]),
-      headers: new Headers(fields.map((field) => field.split(": ", 2) as [string, string])),
-      body,
-    };
-  })();
   return {
     /** Resolves when the function begins to read the body. */
     asked: asked.promise,
     /** Sends a piece of the body, as it stands on the wire. */
     write,
-    /** The answer, when the function has closed the connection. */
+    /** The answer; it may come before the body is sent. */
     answer,
     /** Hangs up. */
     close: () => connection.close(),
+  };
+}
+
+/** A database like a new Supabase project's, and the REST interface over it; no function, no gateway. */
+export interface Bare {
+  readonly database: Database;
+  readonly keys: Keys;
+  /** Whether transactions run side by side; the embedded database runs them in turn. */
+  readonly concurrent: boolean;
+  /** Calls a function through the REST interface, as the service unless another key is given. */
+  rpc(fn: string, args: unknown, key?: string): Promise<{ status: number; body: Json }>;
+  stop(): Promise<void>;
+}
+
+// deno-lint-ignore no-explicit-any -- whatever a function answers
+type Json = any;
+
+/** Starts only a database, migrated unless told otherwise; embedded or real, as {@link startWorld} does. */
+export async function startDatabase({ migrated = true } = {}): Promise<Bare> {
+  const server = Deno.env.get("DATABASE");
+  const fresh = server ? await createDatabase(server) : undefined;
+  const database = await (fresh ? openPostgres(fresh.url) : openPglite());
+  const keys = generateKeys();
+  const rest = createRest(database, keys);
+  await applyStandIns(database);
+  if (migrated) await migrate(database);
+  return {
+    database,
+    keys,
+    concurrent: fresh !== undefined,
+    async rpc(fn, args, key = keys.service) {
+      const headers = { apikey: key, "content-type": "application/json" };
+      const answer = await rest.handle(
+        new Request(`http://127.0.0.1/rest/v1/rpc/${fn}`, {
+          method: "POST",
+          headers,
+          body: JSON.stringify(args),
+        }),
+      );
+      return { status: answer.status, body: await answer.json() };
+    },
+    async stop() {
+      await database.close();
+      await fresh?.drop();
+    },
   };
 }
 

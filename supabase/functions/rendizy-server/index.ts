@@ -14,6 +14,11 @@ declare global {
   /** Supabase's edge runtime; elsewhere it is missing. */
   // deno-lint-ignore no-var
   var EdgeRuntime: { waitUntil(promise: Promise<unknown>): void } | undefined;
+
+  interface ErrorConstructor {
+    /** V8's: the frames that an error's stack keeps. */
+    stackTraceLimit: number;
+  }
 }
 
 /** What Rust throws when it panics. */
@@ -77,6 +82,9 @@ export async function handler(request: Request): Promise<Response> {
   }
 }
 
+// A trap is told by the frame at which Rust was entered, farther up than the ten that V8 keeps.
+Error.stackTraceLimit = Math.max(Error.stackTraceLimit, 100);
+
 /** Swallows what a dead instance leaves behind, and nothing else. */
 function swallow(event: Event, error: unknown): void {
   if (
@@ -97,4 +105,5 @@ function swallow(event: Event, error: unknown): void {
 addEventListener("error", (event) => swallow(event, event.error));
 addEventListener("unhandledrejection", (event) => swallow(event, event.reason));
 
-if (import.meta.main) Deno.serve(handler);
+// Not where it is mounted: there it is some other module that serves.
+if (import.meta.main !== false) Deno.serve(handler);

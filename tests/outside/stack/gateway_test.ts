@@ -12,7 +12,7 @@ import {
   type ModeName,
   MODES,
   startGateway,
-} from "./mod.ts";
+} from "../../stack/evolution/mod.ts";
 
 function test(name: string, run: (gateway: Gateway) => Promise<void>) {
   Deno.test(name, async () => {
@@ -58,17 +58,9 @@ const state = async (gateway: Gateway, name = "loja-a") =>
     .json?.instance
     ?.state;
 
-const tell = async (
-  gateway: Gateway,
-  method: string,
-  path: string,
-  body?: unknown,
-) => {
+const tell = async (gateway: Gateway, method: string, path: string, body?: unknown) => {
   const text = body === undefined ? undefined : JSON.stringify(body);
-  const response = await fetch(gateway.controlUrl + path, {
-    method,
-    body: text,
-  });
+  const response = await fetch(gateway.controlUrl + path, { method, body: text });
   return { status: response.status, json: await response.json() };
 };
 
@@ -76,32 +68,18 @@ test("every condition shows the state, row and reason of its entry", async (gate
   for (const [name, entry] of Object.entries(CONDITIONS)) {
     gateway.set(name, name as ConditionName);
     const shown = (await call(gateway, `/instance/connectionState/${name}`)).json.instance;
-    assert.deepEqual(
-      Object.keys(shown).includes("state"),
-      entry.memory !== "absent",
-      name,
-    );
+    assert.deepEqual(Object.keys(shown).includes("state"), entry.memory !== "absent", name);
     assert.equal(shown.state ?? "absent", entry.memory, name);
   }
   const rows = (await call(gateway, "/instance/fetchInstances")).json;
   for (const [name, entry] of Object.entries(CONDITIONS)) {
     const row = rows.find((r: { name: string }) => r.name === name);
     assert.equal(row.connectionStatus, entry.row, name);
-    assert.equal(
-      row.disconnectionReasonCode,
-      entry.reason === "none" ? null : 401,
-      name,
-    );
-    assert.equal(
-      typeof row.disconnectionObject,
-      entry.reason === "none" ? "object" : "string",
-    );
+    assert.equal(row.disconnectionReasonCode, entry.reason === "none" ? null : 401, name);
+    assert.equal(typeof row.disconnectionObject, entry.reason === "none" ? "object" : "string");
   }
   gateway.set("open", "missing");
-  assert.equal(
-    (await call(gateway, "/instance/connectionState/open")).status,
-    404,
-  );
+  assert.equal((await call(gateway, "/instance/connectionState/open")).status, 404);
 });
 
 test("restart redials: close, connecting, open", async (gateway) => {
@@ -119,11 +97,7 @@ test("restart redials: close, connecting, open", async (gateway) => {
 
 test("connect repairs a steady close and ruins one that is redialling", async (gateway) => {
   gateway.set("steady", { condition: "close", dials: "login" });
-  gateway.set("redialling", {
-    condition: "close",
-    dialling: true,
-    dials: "login",
-  });
+  gateway.set("redialling", { condition: "close", dialling: true, dials: "login" });
   for (const name of ["steady", "redialling"]) {
     await call(gateway, `/instance/connect/${name}`);
   }
@@ -222,9 +196,7 @@ test("hang holds a request until the client leaves, and does not do its work", a
 
 test("a stop drops what hangs", async (gateway) => {
   await gateway.behave("hang");
-  const hung = assert.rejects(
-    call(gateway, "/instance/connectionState/loja-a"),
-  );
+  const hung = assert.rejects(call(gateway, "/instance/connectionState/loja-a"));
   while (gateway.inFlight === 0) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
@@ -251,10 +223,7 @@ test("a fault of one instance spares the others and the bulk list", async (gatew
       assert.match(answer.text, text);
     }
     assert.equal(await state(gateway, "loja-b"), "open");
-    assert.equal(
-      (await call(gateway, "/instance/fetchInstances")).json.length,
-      2,
-    );
+    assert.equal((await call(gateway, "/instance/fetchInstances")).json.length, 2);
   }
   gateway.set("loja-a", {});
   assert.equal(await state(gateway), "open");
@@ -264,38 +233,23 @@ test("requests are recorded as received, and the peak of those in flight", async
   gateway.set("loja b", { condition: "open", token: "token-loja-b" });
   await gateway.behave({ mode: "slow", delay_ms: 50 });
   await Promise.all([
-    call(gateway, "/instance/connectionState/loja%20b?x=1", {
-      key: "token-loja-b",
-    }),
+    call(gateway, "/instance/connectionState/loja%20b?x=1", { key: "token-loja-b" }),
     call(gateway, "/instance/connectionState/loja%20b", { key: "wrong" }),
-    call(gateway, "/webhook/set/loja-a", {
-      method: "POST",
-      body: { webhook: {} },
-    }),
+    call(gateway, "/webhook/set/loja-a", { method: "POST", body: { webhook: {} } }),
   ]);
   assert.equal(gateway.peakInFlight, 3);
   assert.equal(gateway.inFlight, 0);
   const seen = gateway.requests.map(({ at: _, ...rest }) => rest);
   const sorted = seen.sort((a, b) => a.key.localeCompare(b.key));
   assert.deepEqual(sorted, [
-    {
-      method: "POST",
-      path: "/webhook/set/loja-a",
-      key: "global",
-      body: { webhook: {} },
-    },
+    { method: "POST", path: "/webhook/set/loja-a", key: "global", body: { webhook: {} } },
     {
       method: "GET",
       path: "/instance/connectionState/loja%20b?x=1",
       key: "instance",
       body: null,
     },
-    {
-      method: "GET",
-      path: "/instance/connectionState/loja%20b",
-      key: "wrong",
-      body: null,
-    },
+    { method: "GET", path: "/instance/connectionState/loja%20b", key: "wrong", body: null },
   ]);
   gateway.forget();
   assert.equal(gateway.requests.length, 0);
@@ -310,10 +264,7 @@ test("a webhook set with [] subscribes to all 31 events", async (gateway) => {
 
 test("the control listener does what the methods do", async (gateway) => {
   const put = { condition: "logged_out", code: 403 };
-  assert.equal(
-    (await tell(gateway, "PUT", "/instances/loja%20b", put)).status,
-    200,
-  );
+  assert.equal((await tell(gateway, "PUT", "/instances/loja%20b", put)).status, 200);
   assert.equal(gateway.instance("loja b").row.disconnectionReasonCode, 403);
   await tell(gateway, "POST", "/instances/loja%20b/scan");
   assert.equal(await state(gateway, "loja b"), "open");
@@ -328,10 +279,7 @@ test("the control listener does what the methods do", async (gateway) => {
   assert.deepEqual(Object.keys(truth), ["loja-a", "loja b"]);
   await tell(gateway, "DELETE", "/instances/loja%20b");
   assert.equal(gateway.instances.has("loja b"), false);
-  assert.equal(
-    (await tell(gateway, "GET", "/requests")).json.length,
-    gateway.requests.length,
-  );
+  assert.equal((await tell(gateway, "GET", "/requests")).json.length, gateway.requests.length);
   await tell(gateway, "DELETE", "/requests");
   assert.equal(gateway.requests.length, 0);
   await tell(gateway, "PUT", "/gateway", { mode: "down" });
@@ -347,12 +295,7 @@ test("bad input to the control listener names what is legal", async (gateway) =>
     if (legal) assert.deepEqual(json.legal, legal);
   };
   await refused("/instances/x", { condition: "asleep" }, CONDITION_NAMES);
-  await refused("/instances/x", { condition: "logged_out", code: 500 }, [
-    401,
-    402,
-    403,
-    406,
-  ]);
+  await refused("/instances/x", { condition: "logged_out", code: 500 }, [401, 402, 403, 406]);
   await refused("/instances/x", { sleep: 1 }, null);
   await refused("/instances/x", { status: 42 }, "200 to 599");
   await refused("/instances/x", { delay_ms: "1" }, "a number");
@@ -362,9 +305,6 @@ test("bad input to the control listener names what is legal", async (gateway) =>
   await refused("/gateway", {}, Object.keys(MODES));
   assert.equal(gateway.instances.has("x"), false);
   assert.equal((await tell(gateway, "POST", "/instances/x/scan")).status, 404);
-  assert.equal(
-    (await tell(gateway, "POST", "/instances/loja-a/dance")).status,
-    400,
-  );
+  assert.equal((await tell(gateway, "POST", "/instances/loja-a/dance")).status, 400);
   assert.equal((await tell(gateway, "GET", "/nowhere")).status, 404);
 });

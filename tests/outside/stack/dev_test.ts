@@ -1,0 +1,74 @@
+/** The command `dev`, in a process of its own: what it writes, its statuses, its end. */
+import assert from "node:assert/strict";
+
+/** Starts it with the function and the schema of these tests, on the embedded database. */
+function startDev(...args: string[]): Deno.ChildProcess {
+  const script = new URL("fixtures/dev.ts", import.meta.url).href;
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "--cached-only", "-A", script, ...args],
+    env: { WHATSAPP_MONITOR_TOKEN: "mine", NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** Runs it to its end. */
+async function dev(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const { code, stdout, stderr } = await startDev(...args).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, out: text(stdout), err: text(stderr) };
+}
+
+Deno.test("dev --once: until nothing is left; with --json nothing else on standard output", async () => {
+  const json = await dev("--once", "--json", "--port", "0");
+  assert.equal(json.code, 0, json.err);
+  const { own_token, tick_id, checked, carried_over } = JSON.parse(json.out);
+  assert.equal(own_token, "mine");
+  assert.deepEqual([tick_id, checked, carried_over], ["2", 2, 0]);
+  assert.match(json.err, /function │ a line/);
+
+  const { out } = await dev("--once", "--port=0", "--set", "interval_s=7");
+  assert.match(out, /\nfirst .*connected[\s\S]*2 checked, 0 carried over, 4 database round trips/);
+});
+
+Deno.test("dev: what it cannot do, it says", async () => {
+  const usage = await dev("--nope");
+  assert.equal(usage.code, 2);
+  assert.match(usage.err, /unknown argument: --nope\n\nUsage:/);
+
+  const setting = await dev("--once", "--port=0", "--set=x=1");
+  assert.deepEqual([setting.code, setting.out], [2, ""]);
+  assert.match(setting.err, /no setting x\. The settings are:\n {2}interval_s = 30/);
+
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = taken.addr;
+  const inUse = await dev("--once", "--port", String(port));
+  assert.equal(inUse.code, 1);
+  assert.match(inUse.err, new RegExp(`Port ${port} is in use`));
+});
+
+Deno.test("dev: leaves no process behind, however it ends", async () => {
+  for (const [signal, code] of [["SIGINT", 0], ["SIGTERM", 0], ["SIGKILL", 137]] as const) {
+    const child = startDev("--port", "0");
+    const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    // The first report is there: it runs.
+    for (let text = ""; !text.includes("database round trips");) {
+      const { value, done } = await lines.read();
+      assert(!done, "it ended before its first report");
+      text += value;
+    }
+    const children = await Deno.readTextFile(`/proc/${child.pid}/task/${child.pid}/children`);
+    const [edge] = children.trim().split(" ");
+    assert.match(edge, /^\d+$/);
+    child.kill(signal);
+    assert.equal((await child.status).code, code);
+    await Promise.all([lines.cancel(), child.stderr.cancel()]);
+    const gone = () => Deno.stat(`/proc/${edge}`).then(() => false, () => true);
+    const deadline = performance.now() + 5000;
+    while (!await gone()) {
+      assert(performance.now() < deadline, `the function outlived ${signal}`);
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  }
+});
