@@ -62,6 +62,7 @@ Deno.test("a panic while a tick, a background tick and another request are in fl
           await world.watch(name, { url: gateways[index].url });
         }
         const waiting = trigger(held[0], "?wait=true");
+        waiting.catch(() => {}); // it is awaited only after others
         const begun = await trigger(held[1]);
         assert.deepEqual([begun.status, begun.body.monitoring], [200, true]);
         await Promise.all(gateways.map((gateway) => gateway.arrived));
@@ -112,8 +113,8 @@ Deno.test("a panic while a tick, a background tick and another request are in fl
 
           await database.query(
             `update whatsapp_monitor.instances
-           set due_at = due_at - interval '1 hour', lease_until = lease_until - interval '1 hour'
-           where lease_tick is not null`,
+             set due_at = due_at - interval '1 hour', lease_until = lease_until - interval '1 hour'
+             where lease_tick is not null`,
           );
           for (const name of held) {
             const report: Report = (await trigger(name, "?wait=true")).body;
@@ -220,10 +221,10 @@ Deno.test("out of memory, a trap without a panic: all are answered, the next one
         assert.deepEqual(answer, DEAD);
         const { status, body } = await outcome(other.answer, "the other request");
         assert.deepEqual({ status, body: JSON.parse(body) }, DEAD);
-        assert.equal(panicsIn(edge).length, left + 1);
       }
       other.close();
       assert.deepEqual(await atOnce(edge, "never"), [400]);
+      assert.equal(panicsIn(edge).length, trapped ? left + 1 : left);
     }
     assert(left > 2, "it ran out in more than one place");
     assert.equal(edge.pid, pid);
