@@ -1,0 +1,102 @@
+/**
+ * On a hosted project tenants choose the gateways' URLs: nothing but public
+ * addresses is ever asked. The function runs in this process, where every
+ * request that it sends can be seen.
+ */
+import assert from "node:assert/strict";
+import type { Report } from "../stack/report.ts";
+
+const PROJECT = "https://abcdefghijklmnopqrst.supabase.co";
+const KEY = "sb_secret_for_this_test";
+
+const PRIVATE = [
+  "http://127.0.0.1:8080",
+  "http://localhost:8080",
+  "http://2130706433", // 127.0.0.1, as a number
+  "http://0x7f.1",
+  "http://0",
+  "http://10.1.2.3",
+  "http://172.20.0.5:8080",
+  "http://192.168.0.10",
+  "http://169.254.169.254",
+  "http://[::1]:8080",
+  "http://[::ffff:127.0.0.1]",
+  "http://[fd00::1]",
+  "http://kong:8000",
+  "http://evolution-api:8080",
+  "http://metadata.google.internal",
+  "http://printer.local",
+];
+const PUBLIC = ["https://evolution.example.com", "http://8.8.8.8:8080"];
+const NO_URL = ["ftp://evolution.example.com", "javascript:alert(1)", "evolution.example.com"];
+
+const urls = [...PRIVATE, ...PUBLIC, ...NO_URL];
+const asked: string[] = [];
+let results: { id: number; status: string; reason: { code: string } | null }[] = [];
+
+function database(fn: string, request: { results: typeof results }): unknown {
+  if (fn === "whatsapp_monitor_finish_tick") {
+    results = request.results;
+    return {
+      written: results.map(({ id }) => id),
+      stale: [],
+      lost: [],
+      report: { due: 0, instances: [] },
+    };
+  }
+  return {
+    outcome: "accepted",
+    now: "2026-01-01T00:00:00+00:00",
+    now_ms: 1_767_225_600_000,
+    settings: {
+      down_after_checks: 3,
+      down_after_s: 55,
+      up_after_checks: 2,
+      request_timeout_ms: 1000,
+      concurrency: 16,
+      tick_budget_ms: 5000,
+    },
+    claimed: urls.length,
+    more_due: false,
+    report: null,
+    instances: urls.map((gateway_url, id) => ({
+      id,
+      gateway_url,
+      organization_id: "o",
+      name: "loja",
+      api_key: "k",
+      fence: 1,
+      version: 0,
+      state: null,
+    })),
+  };
+}
+
+globalThis.fetch = async (input) => {
+  const request = new Request(input);
+  if (request.url.startsWith(`${PROJECT}/rest/v1/rpc/`)) {
+    const { request: argument } = await request.json();
+    return Response.json(database(request.url.split("/").at(-1)!, argument));
+  }
+  asked.push(new URL(request.url).origin);
+  return Response.json({ instance: { instanceName: "loja", state: "close" } });
+};
+
+Deno.test("on a hosted project only public addresses are asked", async () => {
+  Deno.env.set("SUPABASE_URL", PROJECT);
+  Deno.env.set("SUPABASE_SECRET_KEYS", JSON.stringify({ default: KEY }));
+  const { handler } = await import("../../supabase/functions/rendizy-server/index.ts");
+  const start = "http://edge.test/rendizy-server/whatsapp/monitor/start?wait=true";
+  const response = await handler(new Request(start, { method: "POST", headers: { apikey: KEY } }));
+  const report: Report = await response.json();
+  assert.equal(report.success, true, JSON.stringify(report));
+
+  const outcome = new Map(results.map(({ id, status, reason }) => [urls[id], { status, reason }]));
+  for (const url of PRIVATE) {
+    assert.equal(outcome.get(url)?.status, "misconfigured", url);
+    assert.equal(outcome.get(url)?.reason?.code, "private_address", url);
+  }
+  for (const url of NO_URL) assert.equal(outcome.get(url)?.reason?.code, "bad_url", url);
+  for (const url of PUBLIC) assert.equal(outcome.get(url)?.status, "connecting", url);
+  assert.deepEqual([...new Set(asked)].sort(), PUBLIC.map((url) => new URL(url).origin).sort());
+});
