@@ -44,15 +44,17 @@ pub struct Instance {
     pub since: Option<Timestamp>,
     /// Why, where a reason counts.
     pub reason: Option<Reason>,
-    /// Bad checks in a row that look like a transient drop.
+    /// Bad checks in a row: every check whose live state is not open is one.
     pub bad: Option<Streak>,
     /// Checks in a row for which the gateway had no sensible answer. Such a check is neither good
     /// nor bad: it moves no other counter.
     pub unanswered: Option<Streak>,
-    /// Whether an outage is confirmed and not over yet.
-    pub down: bool,
+    /// When the outage began that is confirmed and not over yet: its first bad check.
+    pub down_since: Option<Timestamp>,
     /// Good checks in a row since then.
-    pub good_checks: u32,
+    pub good: Option<Streak>,
+    /// When the last outage ended: the first of the good checks that ended it.
+    pub recovered_at: Option<Timestamp>,
     /// When the instance was last seen open.
     pub last_open: Option<Timestamp>,
     /// The reason in the row when it was last seen open, which from then on is stale.
@@ -70,8 +72,9 @@ impl Default for Instance {
             reason: None,
             bad: None,
             unanswered: None,
-            down: false,
-            good_checks: 0,
+            down_since: None,
+            good: None,
+            recovered_at: None,
             last_open: None,
             known_reason: None,
             row_seen_open: false,
@@ -99,6 +102,11 @@ impl Instance {
         }
     }
 
+    /// Whether an outage is confirmed and not over yet.
+    pub const fn is_down(&self) -> bool {
+        self.down_since.is_some()
+    }
+
     fn seen(
         &self,
         memory: MemoryState,
@@ -120,23 +128,23 @@ impl Instance {
             Reading::Open => answered.opened(row, at, settings),
             Reading::Booting => answered.shown(Status::Unknown, Some(Reason::Booting), at),
             // Where the row is not to be had, what it last said stands.
-            Reading::NotOpen if self.status.needs_person() => answered,
+            Reading::NotOpen if self.status.needs_person() => answered.bad_check(at, settings),
             Reading::Redialling | Reading::PairedClose | Reading::NotOpen => {
                 answered.dropped(at, settings)
             }
-            Reading::WaitingForScan => answered.needs_person(Reason::WaitingForScan, at),
-            Reading::QrLimit => answered.needs_person(Reason::QrLimit, at),
-            Reading::NeverPaired => answered.needs_person(Reason::NeverPaired, at),
-            Reading::LoggedOut => answered.needs_person(Reason::LoggedOut, at),
-            Reading::Ended(reason) => answered.needs_person(Reason::Final(reason), at),
+            Reading::WaitingForScan => answered.needs_person(Reason::WaitingForScan, at, settings),
+            Reading::QrLimit => answered.needs_person(Reason::QrLimit, at, settings),
+            Reading::NeverPaired => answered.needs_person(Reason::NeverPaired, at, settings),
+            Reading::LoggedOut => answered.needs_person(Reason::LoggedOut, at, settings),
+            Reading::Ended(reason) => answered.needs_person(Reason::Final(reason), at, settings),
         }
     }
 
     /// A good check. An outage is over after `up_after_checks` of them; where none was confirmed
     /// there is nothing to wait for.
     fn opened(self, row: Option<&Row>, at: Timestamp, settings: &Settings) -> Self {
-        let good_checks = self.good_checks.saturating_add(1);
-        let up = !self.down || good_checks >= settings.up_after_checks;
+        let good = Streak::extend(self.good, at);
+        let up = !self.is_down() || good.checks >= settings.up_after_checks;
         let (known_reason, row_seen_open) = match row {
             Some(row) => (row.reason.clone(), true),
             None => (self.known_reason.clone(), self.row_seen_open),
@@ -148,8 +156,13 @@ impl Instance {
         };
         Self {
             bad: None,
-            down: !up,
-            good_checks: if up { 0 } else { good_checks },
+            down_since: self.down_since.filter(|_| !up),
+            good: Some(good).filter(|_| !up),
+            recovered_at: if up && self.is_down() {
+                Some(good.first)
+            } else {
+                self.recovered_at
+            },
             last_open: Some(at),
             known_reason,
             row_seen_open,
@@ -158,50 +171,51 @@ impl Instance {
         .shown(status, None, at)
     }
 
-    /// A bad check that looks transient: the gateway is expected to redial by itself. It counts
-    /// from `down_after_checks` of them over `down_after_s` on, or while an outage goes on.
+    /// A bad check that looks transient: the gateway is expected to redial by itself.
     fn dropped(self, at: Timestamp, settings: &Settings) -> Self {
-        let bad = Streak::extend(self.bad, at);
-        let confirmed = bad.checks >= settings.down_after_checks
-            && at.ms_since(bad.first) >= settings.down_after_ms();
-        // After a scan the gateway logs in once more (515): a drop from there starts afresh.
-        let goes_on = self.down && !self.status.needs_person();
-        let down = self.down || confirmed;
-        let status = if confirmed || goes_on {
-            Status::Disconnected
-        } else {
-            Status::Connecting
-        };
-        let since = if status == Status::Disconnected {
-            bad.first
-        } else {
-            at
-        };
-        Self {
-            bad: Some(bad),
-            down,
-            good_checks: 0,
-            row_seen_open: false,
-            ..self
+        let was_down = self.is_down();
+        // After a scan the gateway logs in once more (515): that is not shown as a drop at once.
+        let after_scan = self.status.needs_person();
+        let next = self.bad_check(at, settings);
+        match next.down_since {
+            Some(since) if !after_scan => {
+                let since = if was_down { at } else { since };
+                next.shown(Status::Disconnected, None, since)
+            }
+            _ => next.shown(Status::Connecting, None, at),
         }
-        .shown(status, None, since)
     }
 
-    /// A bad check that only a person can mend. It counts at once: the row confirms the state.
-    fn needs_person(self, reason: Reason, at: Timestamp) -> Self {
+    /// A bad check that only a person can mend. An end of the session counts at once: the row
+    /// confirms the state. Everything else counts as every outage does.
+    fn needs_person(self, reason: Reason, at: Timestamp, settings: &Settings) -> Self {
         let (status, ended) = match reason {
             Reason::Final(FinalReason::LoggedOut) | Reason::LoggedOut => (Status::WaitingQr, true),
             Reason::Final(_) => (Status::Blocked, true),
             _ => (Status::WaitingQr, false),
         };
+        let next = self.bad_check(at, settings);
+        let began = next.bad.map(|bad| bad.first).filter(|_| ended);
         Self {
-            bad: None,
-            down: self.down || ended,
-            good_checks: 0,
+            down_since: next.down_since.or(began),
+            ..next
+        }
+        .shown(status, Some(reason), at)
+    }
+
+    /// Counts a bad check. An outage is confirmed by `down_after_checks` of them over
+    /// `down_after_s`, and begins with the first.
+    fn bad_check(self, at: Timestamp, settings: &Settings) -> Self {
+        let bad = Streak::extend(self.bad, at);
+        let confirmed = bad.checks >= settings.down_after_checks
+            && at.ms_since(bad.first) >= settings.down_after_ms();
+        Self {
+            bad: Some(bad),
+            down_since: self.down_since.or(Some(bad.first).filter(|_| confirmed)),
+            good: None,
             row_seen_open: false,
             ..self
         }
-        .shown(status, Some(reason), at)
     }
 
     /// A check that told nothing about the instance. A wrong setting is wrong at once.

@@ -125,6 +125,10 @@ pub struct Outcome {
     pub since_ms: Option<i64>,
     /// Why, where a reason counts.
     pub reason: Option<PlainReason>,
+    /// When the outage began that goes on, in milliseconds since the Unix epoch.
+    pub down_since_ms: Option<i64>,
+    /// When the last outage ended, in milliseconds since the Unix epoch.
+    pub recovered_ms: Option<i64>,
     /// The monitor's memory of it from now on.
     pub state: Instance,
     /// When the check was sent, in milliseconds since the Unix epoch.
@@ -148,6 +152,8 @@ impl Outcome {
                 code: reason.code().to_owned(),
                 text: reason.text().to_owned(),
             }),
+            down_since_ms: state.down_since.map(Timestamp::as_ms),
+            recovered_ms: state.recovered_at.map(Timestamp::as_ms),
             state,
             checked_ms: at.as_ms(),
             asked,

@@ -28,6 +28,13 @@ create table if not exists whatsapp_monitor.settings (
   lease_s            integer not null default 45    check (lease_s between 1 and 300)
 );
 
+-- A database that holds an older version gets what came later.
+alter table whatsapp_monitor.settings
+  add column if not exists history_days integer not null default 90
+    check (history_days between 1 and 3650),
+  add column if not exists ledger_days  integer not null default 7
+    check (ledger_days between 1 and 3650);
+
 comment on table whatsapp_monitor.settings is 'How the monitor behaves. One row; update it.';
 comment on column whatsapp_monitor.settings.only_row is
   'Keeps this table to one row.';
@@ -49,6 +56,11 @@ comment on column whatsapp_monitor.settings.batch_size is
   'Instances that one tick claims at the most.';
 comment on column whatsapp_monitor.settings.lease_s is
   'Seconds for which a claim is exclusive: the budget, one request, the write and a margin. When a tick dies, its instances are due again after this time.';
+
+comment on column whatsapp_monitor.settings.history_days is
+  'Days for which changes of status, outages and daily sums are kept.';
+comment on column whatsapp_monitor.settings.ledger_days is
+  'Days for which triggers, ticks and actions are kept.';
 
 insert into whatsapp_monitor.settings default values on conflict do nothing;
 
@@ -150,6 +162,8 @@ create table if not exists whatsapp_monitor.ticks (
 comment on table whatsapp_monitor.ticks is
   'One row per tick. finished_at stays null where the tick died.';
 
+create index if not exists ticks_started on whatsapp_monitor.ticks (started_at);
+
 create table if not exists whatsapp_monitor.actions (
   id          bigint generated always as identity primary key,
   instance_id bigint not null references whatsapp_monitor.instances,
@@ -162,6 +176,16 @@ comment on table whatsapp_monitor.actions is
   'Each action, recorded before it is sent. It counts against the budget whatever became of it.';
 
 create index if not exists actions_budget on whatsapp_monitor.actions (instance_id, granted_at);
+
+create table if not exists whatsapp_monitor.housekeeping (
+  only_row   boolean primary key default true check (only_row),
+  cleaned_at timestamptz not null default '-infinity',
+  error      text
+);
+comment on table whatsapp_monitor.housekeeping is
+  'When old rows were last removed, and what went wrong then.';
+
+insert into whatsapp_monitor.housekeeping default values on conflict do nothing;
 
 -- ------------------------------------------------------------------------------------------------
 -- The user's table, where there is none yet

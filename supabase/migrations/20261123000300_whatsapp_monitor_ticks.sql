@@ -112,6 +112,7 @@ begin
     return jsonb_build_object('outcome', 'unauthorized');
   end if;
 
+  perform whatsapp_monitor.clean_up_if_due();
   perform whatsapp_monitor.sync_sources_if_older(interval '1 minute');
   if v_organization is not null and not exists (
        select from whatsapp_monitor.sources s where s.organization_id = v_organization) then
@@ -256,8 +257,8 @@ $$;
 -- written already stays as it is.
 --
 -- request: {tick_id, organization_id, report: boolean,
---           results: [{id, fence, version, status, since_ms, reason: {code, text} or null, state,
---                      checked_ms, asked: boolean}],
+--           results: [{id, fence, version, status, since_ms, reason: {code, text} or null,
+--                      down_since_ms, recovered_ms, state, checked_ms, asked: boolean}],
 --           carried_over: [{id, fence}]}
 -- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report}
 create or replace function public.whatsapp_monitor_finish_tick(request jsonb)
@@ -290,6 +291,8 @@ begin
   set due_at = i.due_before, lease_tick = null, lease_until = null
   from jsonb_to_recordset(coalesce(request -> 'carried_over', '[]')) as c (id bigint, fence bigint)
   where i.id = c.id and i.fence = c.fence and i.lease_tick = v_tick;
+
+  perform whatsapp_monitor.record_history(v_tick, coalesce(request -> 'results', '[]'));
 
   update whatsapp_monitor.instances i
   set status       = r.status,

@@ -18,7 +18,23 @@ const DEFAULTS = {
   tick_budget_ms: 20000,
   batch_size: 200,
   lease_s: 45,
+  history_days: 90,
+  ledger_days: 7,
 };
+/** What a tick found: the session has ended, which opens an outage. */
+const ENDED = (id: number, fence: number) => ({
+  id,
+  fence,
+  version: 0,
+  status: "waiting_qr",
+  since_ms: 1_767_225_600_000,
+  reason: { code: "401", text: "…" },
+  down_since_ms: 1_767_225_600_000,
+  recovered_ms: null,
+  state: {},
+  checked_ms: 1_767_225_600_000,
+  asked: true,
+});
 const STRANGERS = ["anon", "authenticated"];
 const CALLS = ["begin_tick", "record_actions", "finish_tick"].map((name) =>
   `whatsapp_monitor_${name}`
@@ -128,6 +144,13 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
       },
     });
     assert.deepEqual(granted.body.granted, [id]);
+    await rpc("whatsapp_monitor_finish_tick", {
+      request: { tick_id, results: [ENDED(id, fence)] },
+    });
+    await database.query(
+      "insert into whatsapp_monitor.days (instance_id, day) values ($1, '2026-01-01')",
+      [id],
+    );
     // Every setting has another value than its default.
     await database.exec(
       `update whatsapp_monitor.settings set ${

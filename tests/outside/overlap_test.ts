@@ -284,18 +284,18 @@ Deno.test("what somebody else writes during the tick is kept, and the tick's own
     await world.database.query(
       `update whatsapp_monitor.instances
        set version = version + 1, status = 'disconnected', state = $1 where name = 'a'`,
-      [{ status: "disconnected", down: true, last_open: 1_600_000_000_000 }],
+      [{ status: "disconnected", down_since: 1_600_000_000_000, last_open: 1_500_000_000_000 }],
     );
     held.release();
     const report = await answering;
     assert.deepEqual([report.success, report.database_round_trips], [true, 3]);
     const { version, status, state, lease_tick } = await world.row("a");
-    const { down, good_checks } = state as { down: boolean; good_checks: number };
-    assert.deepEqual({ version, status, down, good_checks, lease_tick }, {
+    const { down_since, good } = state as { down_since: number; good: { checks: number } };
+    assert.deepEqual({ version, status, down_since, good: good.checks, lease_tick }, {
       version: 2,
       status: "connecting", // one good check of the two that end an outage
-      down: true,
-      good_checks: 1,
+      down_since: 1_600_000_000_000,
+      good: 1,
       lease_tick: null,
     });
     assert.deepEqual(asked(held.paths), ["a"], "it is not asked again for that");

@@ -1,0 +1,213 @@
+-- WhatsApp connection monitor: what was, for people.
+--
+-- A row per change, a row per outage, a row per instance and day. No row per check.
+
+-- ------------------------------------------------------------------------------------------------
+-- Tables
+-- ------------------------------------------------------------------------------------------------
+
+create table if not exists whatsapp_monitor.status_changes (
+  id          bigint generated always as identity primary key,
+  instance_id bigint not null references whatsapp_monitor.instances,
+  at          timestamptz not null,
+  from_status text not null,
+  to_status   text not null,
+  reason_code text,
+  reason_text text
+);
+comment on table whatsapp_monitor.status_changes is 'Each change of an instance''s status, with its reason.';
+
+create index if not exists status_changes_instance
+  on whatsapp_monitor.status_changes (instance_id, at);
+create index if not exists status_changes_at on whatsapp_monitor.status_changes (at);
+
+create table if not exists whatsapp_monitor.outages (
+  id           bigint generated always as identity primary key,
+  instance_id  bigint not null references whatsapp_monitor.instances,
+  started_at   timestamptz not null,
+  confirmed_at timestamptz not null,
+  ended_at     timestamptz check (ended_at >= started_at),
+  duration     interval generated always as (ended_at - started_at) stored,
+  reason_code  text,
+  reason_text  text
+);
+comment on table whatsapp_monitor.outages is
+  'One row per outage: from its first bad check to the first good one. ended_at is null while it goes on.';
+
+create unique index if not exists outages_one_open
+  on whatsapp_monitor.outages (instance_id) where ended_at is null;
+create index if not exists outages_instance on whatsapp_monitor.outages (instance_id, started_at);
+create index if not exists outages_ended on whatsapp_monitor.outages (ended_at);
+
+create table if not exists whatsapp_monitor.days (
+  instance_id     bigint not null references whatsapp_monitor.instances,
+  day             date not null,
+  connected_s     double precision not null default 0,
+  not_connected_s double precision not null default 0,
+  unknown_s       double precision not null default 0,
+  primary key (instance_id, day)
+);
+comment on table whatsapp_monitor.days is
+  'How long an instance was connected, not connected, and unknown, per day (UTC). Time in which nobody looked is unknown.';
+
+create index if not exists days_day on whatsapp_monitor.days (day);
+
+-- ------------------------------------------------------------------------------------------------
+-- Writing it down
+-- ------------------------------------------------------------------------------------------------
+
+-- Writes down what finish_tick is about to store. Called with its results, before the instances are
+-- changed, for those alone that will be: what they were so far is still in their rows.
+create or replace function whatsapp_monitor.record_history(tick uuid, results jsonb)
+returns void
+language plpgsql
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_gap interval;
+begin
+  -- A longer time between two checks is time in which nobody looked.
+  select make_interval(secs => 3 * t.interval_s) into strict v_gap
+  from whatsapp_monitor.settings t;
+
+  with timed as (
+    select r.id, r.status, r.reason, r.down_since_ms, r.recovered_ms,
+           to_timestamp(r.checked_ms / 1000.0) as at, i.status as was, i.checked_at
+    from jsonb_to_recordset(results) as r
+      (id bigint, fence bigint, version bigint, status text, reason jsonb, checked_ms bigint,
+       down_since_ms bigint, recovered_ms bigint)
+    join whatsapp_monitor.instances i on i.id = r.id
+    where i.fence = r.fence and i.version = r.version and i.checked_by is distinct from tick
+  ),
+  changes as (
+    insert into whatsapp_monitor.status_changes
+      (instance_id, at, from_status, to_status, reason_code, reason_text)
+    select t.id, t.at, t.was, t.status, t.reason ->> 'code', t.reason ->> 'text'
+    from timed t
+    where t.was <> t.status
+  ),
+  closed as (
+    update whatsapp_monitor.outages o
+    set ended_at = greatest(o.started_at, coalesce(to_timestamp(t.recovered_ms / 1000.0), t.at))
+    from timed t
+    where o.instance_id = t.id and o.ended_at is null and t.down_since_ms is null
+  ),
+  explained as (
+    -- Why is often known only after the drop.
+    update whatsapp_monitor.outages o
+    set reason_code = t.reason ->> 'code', reason_text = t.reason ->> 'text'
+    from timed t
+    where o.instance_id = t.id and o.ended_at is null and t.down_since_ms is not null
+      and t.status in ('waiting_qr', 'blocked', 'zombie')
+      and o.reason_code is distinct from t.reason ->> 'code'
+  ),
+  opened as (
+    insert into whatsapp_monitor.outages
+      (instance_id, started_at, confirmed_at, reason_code, reason_text)
+    select t.id, to_timestamp(t.down_since_ms / 1000.0), t.at,
+           t.reason ->> 'code', t.reason ->> 'text'
+    from timed t
+    where t.down_since_ms is not null
+    on conflict (instance_id) where ended_at is null do nothing
+  ),
+  -- The time since the last check belongs to what the instance was found to be then.
+  spans as (
+    select t.id, t.checked_at as since, t.at as until,
+           case
+             when t.at - t.checked_at > v_gap then 'unknown'
+             when t.was = 'connected' then 'connected'
+             when t.was in ('unknown', 'gateway_unreachable', 'misconfigured') then 'unknown'
+             else 'not_connected'
+           end as kind
+    from timed t
+    where t.checked_at < t.at
+  ),
+  by_day as (
+    select s.id, s.kind, d.day::date as day,
+           extract(epoch from least(s.until, d.day + interval '1 day') - greatest(s.since, d.day))
+             as seconds
+    from spans s
+    cross join lateral generate_series(
+      date_trunc('day', s.since, 'UTC'), s.until, interval '1 day') as d (day)
+  )
+  insert into whatsapp_monitor.days as d
+    (instance_id, day, connected_s, not_connected_s, unknown_s)
+  select b.id, b.day,
+         coalesce(sum(b.seconds) filter (where b.kind = 'connected'), 0),
+         coalesce(sum(b.seconds) filter (where b.kind = 'not_connected'), 0),
+         coalesce(sum(b.seconds) filter (where b.kind = 'unknown'), 0)
+  from by_day b
+  where b.seconds > 0
+  group by b.id, b.day
+  order by b.id, b.day
+  on conflict (instance_id, day) do update
+  set connected_s     = d.connected_s     + excluded.connected_s,
+      not_connected_s = d.not_connected_s + excluded.not_connected_s,
+      unknown_s       = d.unknown_s       + excluded.unknown_s;
+end
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- Forgetting it
+-- ------------------------------------------------------------------------------------------------
+
+-- Removes what is older than the settings keep, some thousand rows of each kind at a time. An outage
+-- that goes on is kept however old it is.
+create or replace function whatsapp_monitor.clean_up()
+returns void
+language plpgsql
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  c_batch   constant integer := 5000;
+  v_history timestamptz;
+  v_ledger  timestamptz;
+begin
+  select clock_timestamp() - make_interval(days => t.history_days),
+         clock_timestamp() - make_interval(days => t.ledger_days)
+  into strict v_history, v_ledger
+  from whatsapp_monitor.settings t;
+
+  delete from whatsapp_monitor.status_changes c
+  where c.id in (select id from whatsapp_monitor.status_changes
+                 where at < v_history limit c_batch);
+  delete from whatsapp_monitor.outages o
+  where o.id in (select id from whatsapp_monitor.outages
+                 where ended_at < v_history limit c_batch);
+  delete from whatsapp_monitor.days d
+  where (d.instance_id, d.day) in (select instance_id, day from whatsapp_monitor.days
+                                   where day < v_history::date limit c_batch);
+  delete from whatsapp_monitor.actions a
+  where a.id in (select id from whatsapp_monitor.actions
+                 where granted_at < v_ledger limit c_batch);
+  delete from whatsapp_monitor.ticks t
+  where t.id in (select id from whatsapp_monitor.ticks k
+                 where k.started_at < v_ledger
+                   and not exists (select from whatsapp_monitor.actions a where a.tick_id = k.id)
+                 limit c_batch);
+end
+$$;
+
+-- Cleans up once an hour, by whoever comes first; it spoils nothing when it fails.
+create or replace function whatsapp_monitor.clean_up_if_due()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform from whatsapp_monitor.housekeeping
+  where cleaned_at <= clock_timestamp() - interval '1 hour'
+  for update skip locked;
+  if not found then
+    return;
+  end if;
+  begin
+    perform whatsapp_monitor.clean_up();
+    update whatsapp_monitor.housekeeping set cleaned_at = clock_timestamp(), error = null;
+  exception when others then
+    update whatsapp_monitor.housekeeping set cleaned_at = clock_timestamp(), error = sqlerrm;
+  end;
+end
+$$;
