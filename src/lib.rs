@@ -28,7 +28,7 @@ use std::rc::Rc;
 
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
-use web_sys::{Request, Response};
+use web_sys::Request;
 
 use environment::Environment;
 
@@ -66,12 +66,20 @@ pub fn boot(environment: JsValue, on_panic: Function) -> Result<(), JsValue> {
 
 /// Answers a request. `wait_until` takes promises that must settle before the isolate may end.
 ///
+/// `mounted` is for functions that have routes of their own: a list of paths, or of beginnings of
+/// paths that end in `/*`. Requests for others are answered with `undefined`.
+///
 /// # Errors
 /// What the `Response` constructor throws.
-#[wasm_bindgen]
-pub async fn handle(request: Request, wait_until: Function) -> Result<Response, JsValue> {
+#[wasm_bindgen(unchecked_return_type = "Response | undefined")]
+pub async fn handle(
+    request: Request,
+    wait_until: Function,
+    mounted: Option<Vec<String>>,
+) -> Result<JsValue, JsValue> {
     let environment = ENVIRONMENT.with_borrow(Rc::clone);
-    api::handle(&request, &environment, &wait_until)
-        .await
-        .into_response()
+    match api::handle(&request, &environment, &wait_until, mounted.as_deref()).await {
+        Some(reply) => Ok(reply.into_response()?.into()),
+        None => Ok(JsValue::UNDEFINED),
+    }
 }

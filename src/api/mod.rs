@@ -3,6 +3,7 @@
 //! | route | file |
 //! |---|---|
 //! | `/whatsapp/monitor/start` | [`start`] |
+//! | `/whatsapp/monitor/status` | [`status`] |
 //! | `/whatsapp/monitor/drill` | [`drill`] |
 
 pub mod auth;
@@ -11,6 +12,7 @@ pub mod drill;
 pub mod reply;
 pub mod route;
 pub mod start;
+pub mod status;
 
 use js_sys::Function;
 use web_sys::{Request, Url};
@@ -43,16 +45,36 @@ impl Context<'_> {
     }
 }
 
-/// Answers a request.
-pub async fn handle(request: &Request, environment: &Environment, wait_until: &Function) -> Reply {
-    let Ok(url) = Url::new(&request.url()) else {
-        return Reply::error(400, "URL inválida");
-    };
+/// Answers a request. Mounted into another function it answers those for the `mounted` routes
+/// alone, and none to the others: they are that function's.
+pub async fn handle(
+    request: &Request,
+    environment: &Environment,
+    wait_until: &Function,
+    mounted: Option<&[String]>,
+) -> Option<Reply> {
+    let url = Url::new(&request.url()).ok()?;
+    let resource = route::resource(&url.pathname(), environment.drill);
+    if let Some(routes) = mounted
+        && !resource.is_some_and(|resource| resource.is_among(routes))
+    {
+        return None;
+    }
+    Some(reply(request, url, resource, environment, wait_until).await)
+}
+
+async fn reply(
+    request: &Request,
+    url: Url,
+    resource: Option<Resource>,
+    environment: &Environment,
+    wait_until: &Function,
+) -> Reply {
     let method = request.method();
     if method == "OPTIONS" {
         return Reply::preflight();
     }
-    let Some(resource) = route::resource(&url.pathname(), environment.drill) else {
+    let Some(resource) = resource else {
         return Reply::error(404, "Rota não encontrada");
     };
     let Some(method) = Method::parse(&method).filter(|method| resource.allows(*method)) else {
@@ -66,6 +88,7 @@ pub async fn handle(request: &Request, environment: &Environment, wait_until: &F
     };
     let reply = match resource {
         Resource::Start => start::answer(&context).await,
+        Resource::Status => status::answer(&context).await,
         Resource::Drill => drill::answer(&context).await,
     };
     if method == Method::Head {

@@ -28,6 +28,8 @@ impl Method {
 pub enum Resource {
     /// Runs ticks.
     Start,
+    /// How every instance is.
+    Status,
     /// Panics on demand; only where the environment says so.
     Drill,
 }
@@ -37,6 +39,7 @@ impl Resource {
     pub const fn allows(self, method: Method) -> bool {
         match self {
             Self::Start => true,
+            Self::Status => matches!(method, Method::Get | Method::Head),
             Self::Drill => matches!(method, Method::Post),
         }
     }
@@ -45,8 +48,31 @@ impl Resource {
     pub const fn allowed(self) -> &'static str {
         match self {
             Self::Start => "POST, GET, HEAD, OPTIONS",
+            Self::Status => "GET, HEAD, OPTIONS",
             Self::Drill => "POST, OPTIONS",
         }
+    }
+
+    /// Its path, without anything before it.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Start => "/whatsapp/monitor/start",
+            Self::Status => "/whatsapp/monitor/status",
+            Self::Drill => "/whatsapp/monitor/drill",
+        }
+    }
+
+    /// Whether one of these patterns names it: its path, or the beginning of it and `/*`.
+    pub fn is_among(self, patterns: &[String]) -> bool {
+        patterns
+            .iter()
+            .any(|pattern| match pattern.strip_suffix("/*") {
+                Some(folder) => self
+                    .path()
+                    .strip_prefix(folder)
+                    .is_some_and(|rest| rest.starts_with('/')),
+                None => self.path() == pattern,
+            })
     }
 }
 
@@ -57,10 +83,11 @@ const LEGACY_SEGMENT: &str = "make-server-67caf26a";
 /// (whatever it was deployed as), and after the slug the legacy segment.
 pub fn resource(path: &str, drill: bool) -> Option<Resource> {
     let path = path.strip_prefix("/functions/v1").unwrap_or(path);
-    let own = |path: &str| match path {
-        "/whatsapp/monitor/start" => Some(Resource::Start),
-        "/whatsapp/monitor/drill" if drill => Some(Resource::Drill),
-        _ => None,
+    let own = |path: &str| {
+        [Resource::Start, Resource::Status, Resource::Drill]
+            .into_iter()
+            .filter(|resource| drill || *resource != Resource::Drill)
+            .find(|resource| resource.path() == path)
     };
     own(path).or_else(|| {
         let (_slug, rest) = path.strip_prefix('/')?.split_once('/')?;
@@ -104,6 +131,28 @@ mod tests {
             "/make-server-67caf26a",
         ] {
             assert_eq!(resource(path, false), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_mount_takes_what_its_patterns_name() {
+        for (patterns, expected) in [
+            (&["/whatsapp/monitor/*"][..], true),
+            (&["/*"], true),
+            (&["/whatsapp/monitor/start"], true),
+            (&["/nothing", "/whatsapp/monitor/start"], true),
+            (&[], false),
+            (&["/whatsapp/monitor"], false),
+            (&["/whatsapp/mon/*"], false),
+            (&["/whatsapp/monitor/start/*"], false),
+            (&["/whatsapp/monitor/status"], false),
+        ] {
+            let patterns: Vec<String> = patterns.iter().map(|&text| text.to_owned()).collect();
+            assert_eq!(
+                Resource::Start.is_among(&patterns),
+                expected,
+                "{patterns:?}"
+            );
         }
     }
 

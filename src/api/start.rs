@@ -107,13 +107,14 @@ fn wait(parameter: Option<&str>) -> Result<bool, Reply> {
     }
 }
 
-fn unauthorized() -> Reply {
+/// The answer to whoever no door opens for: wrong, missing and expired look alike.
+pub fn unauthorized() -> Reply {
     Reply::error(401, "Não autorizado: envie o token do monitor")
 }
 
 /// The database is away, or not ready: later, or after what the sentence says, it will work.
-fn unavailable(error: &StoreError) -> Reply {
-    console::error(&format!("❌ Erro ao iniciar monitoramento: {error}"));
+pub fn unavailable(error: &StoreError) -> Reply {
+    console::error(&format!("❌ Erro no monitoramento: {error}"));
     Reply::error(
         503,
         match error {

@@ -1,5 +1,6 @@
 //! Postgres, through PostgREST's remote procedure calls.
 
+pub mod status;
 pub mod tick;
 
 use std::cell::Cell;

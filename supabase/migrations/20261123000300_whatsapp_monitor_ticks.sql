@@ -7,16 +7,29 @@
 -- Who is calling
 -- ------------------------------------------------------------------------------------------------
 
--- Whether one of these SHA-256 digests (hex) is that of a token in force.
-create or replace function whatsapp_monitor.token_is_valid(digests jsonb)
+-- Whether the caller of a request may do what it asks: the function vouches for those it knows by
+-- itself, and hands on the SHA-256 digests (hex) of the tokens that others presented.
+--
+-- request: {caller: "token" | "environment" | "service_key", token_digests: [hex]}
+create or replace function whatsapp_monitor.may_call(request jsonb)
 returns boolean
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select exists (
-    select from whatsapp_monitor.trigger_tokens t
-    where t.digest in (select jsonb_array_elements_text(coalesce(digests, '[]')))
-      and (t.expires_at is null or t.expires_at > clock_timestamp()))
+begin
+  case request ->> 'caller'
+    when 'service_key', 'environment' then
+      return true;
+    when 'token' then
+      return exists (
+        select from whatsapp_monitor.trigger_tokens t
+        where t.digest in (
+                select jsonb_array_elements_text(coalesce(request -> 'token_digests', '[]')))
+          and (t.expires_at is null or t.expires_at > clock_timestamp()));
+    else
+      raise exception 'a known caller is required' using errcode = '22023';
+  end case;
+end
 $$;
 
 -- ------------------------------------------------------------------------------------------------
@@ -97,18 +110,16 @@ set timezone = 'UTC'
 as $$
 declare
   v_tick         uuid := request ->> 'tick_id';
-  v_caller       text := request ->> 'caller';
   v_organization text := request ->> 'organization_id';
   v_settings     whatsapp_monitor.settings;
   v_now          timestamptz;
   v_lease        interval;
   v_claimed      integer;
 begin
-  if v_tick is null or v_caller is null
-     or v_caller not in ('token', 'environment', 'service_key') then
-    raise exception 'tick_id and a known caller are required' using errcode = '22023';
+  if v_tick is null then
+    raise exception 'tick_id is required' using errcode = '22023';
   end if;
-  if v_caller = 'token' and not whatsapp_monitor.token_is_valid(request -> 'token_digests') then
+  if not whatsapp_monitor.may_call(request) then
     return jsonb_build_object('outcome', 'unauthorized');
   end if;
 
@@ -131,7 +142,7 @@ begin
     v_settings.lease_s, (v_settings.tick_budget_ms + v_settings.request_timeout_ms) / 1000 + 17));
 
   insert into whatsapp_monitor.ticks (id, caller, organization_id, claimed, started_at)
-  values (v_tick, v_caller, v_organization, 0, v_now)
+  values (v_tick, request ->> 'caller', v_organization, 0, v_now)
   on conflict (id) do nothing;
   if found then
     with due as (
@@ -355,25 +366,3 @@ create or replace trigger settings_interval
   after update of interval_s on whatsapp_monitor.settings
   for each row when (old.interval_s is distinct from new.interval_s)
   execute function whatsapp_monitor.apply_interval();
-
--- ------------------------------------------------------------------------------------------------
--- Rights
--- ------------------------------------------------------------------------------------------------
-
--- Supabase grants execute on new functions in public to anon and authenticated by name.
-do $$
-declare
-  v_function regprocedure;
-begin
-  for v_function in
-    select p.oid::regprocedure from pg_proc p
-    where p.pronamespace = 'public'::regnamespace and p.proname like 'whatsapp\_monitor\_%'
-  loop
-    execute format('revoke execute on function %s from public, anon, authenticated', v_function);
-    execute format('grant execute on function %s to service_role', v_function);
-  end loop;
-end
-$$;
-
--- PostgREST learns of new functions.
-notify pgrst, 'reload schema';

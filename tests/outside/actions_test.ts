@@ -145,16 +145,16 @@ onLedger("bad input", {
     const tick_id = crypto.randomUUID();
     const known = { tick_id, caller: "service_key" };
     const needsId = "tick_id is required";
-    const needsBoth = "tick_id and a known caller are required";
+    const needsCaller = "a known caller is required";
     const noUuid = 'invalid input syntax for type uuid: "tomorrow"';
     const bad: [fn: string, request: unknown, message: string | RegExp][] = [
-      [BEGIN, { caller: "service_key" }, needsBoth],
-      [BEGIN, { tick_id }, needsBoth],
-      [BEGIN, { tick_id, caller: "somebody" }, needsBoth],
-      [BEGIN, {}, needsBoth],
-      [BEGIN, null, needsBoth],
-      [BEGIN, [], needsBoth],
-      [BEGIN, "text", needsBoth],
+      [BEGIN, { caller: "service_key" }, needsId],
+      [BEGIN, { tick_id }, needsCaller],
+      [BEGIN, { tick_id, caller: "somebody" }, needsCaller],
+      [BEGIN, {}, needsId],
+      [BEGIN, null, needsId],
+      [BEGIN, [], needsId],
+      [BEGIN, "text", needsId],
       [BEGIN, { ...known, tick_id: "tomorrow" }, noUuid],
       [BEGIN, { tick_id, caller: "token", token_digests: "x" }, /cannot extract elements/],
       [BEGIN, { tick_id, caller: "token", token_digests: { a: 1 } }, /cannot extract elements/],

@@ -36,7 +36,7 @@ const ENDED = (id: number, fence: number) => ({
   asked: true,
 });
 const STRANGERS = ["anon", "authenticated"];
-const CALLS = ["begin_tick", "record_actions", "finish_tick"].map((name) =>
+const CALLS = ["begin_tick", "record_actions", "finish_tick", "status"].map((name) =>
   `whatsapp_monitor_${name}`
 );
 

@@ -71,9 +71,26 @@ let generation = new Generation();
 
 /** Answers a request. */
 export async function handler(request: Request): Promise<Response> {
+  return (await answer(request))!;
+}
+
+/** The routes that a mount takes when it is not told otherwise. */
+const ROUTES = ["/whatsapp/monitor/*"];
+
+/**
+ * For a function that has routes of its own: answers requests for these
+ * routes, and gives `undefined` for all others. Each is a path as in README, or
+ * the beginning of one and `/*`; what stands before it in the URL does not
+ * matter.
+ */
+export function mount(routes = ROUTES): (request: Request) => Promise<Response | undefined> {
+  return (request) => answer(request, routes);
+}
+
+async function answer(request: Request, routes?: string[]): Promise<Response | undefined> {
   const mine = generation;
   try {
-    return await mine.settle(handle(request, mine.waitUntil));
+    return await mine.settle(handle(request, mine.waitUntil, routes));
   } catch {
     return Response.json({ success: false, error: "Erro interno" }, {
       status: 500,
