@@ -8,8 +8,9 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::gateway::Gateway;
 use crate::gateway::address::{Address, Reach};
+use crate::gateway::evolution::version::{Generation, Version};
 use crate::gateway::evolution::{self, Evolution};
-use crate::monitor::{Fault, Observation, Reachability, Settings, Timestamp};
+use crate::monitor::{Fault, FinalCodes, Observation, Reachability, Settings, Timestamp};
 use crate::report::{GatewayReport, InstanceReport, Report};
 use crate::store::tick::{
     BeginAnswer, BeginTick, Begun, Caller, Claimed, FinishTick, Held, Outcome, Scope,
@@ -83,6 +84,8 @@ struct Run<'a> {
     started_ms: f64,
     /// What is known of each gateway, by URL.
     gateways: RefCell<BTreeMap<String, Reachability>>,
+    /// The versions known so far, by URL.
+    versions: RefCell<BTreeMap<String, Version>>,
 }
 
 /// What became of one claim.
@@ -101,6 +104,7 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         settings: begun.settings.clone(),
         started_ms: now_ms(),
         gateways: RefCell::default(),
+        versions: RefCell::default(),
     };
     let urls: HashSet<String> = begun
         .instances
@@ -111,13 +115,12 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
     let versions = async {
         // Only somebody who waits for the report reads it; the question costs the gateway a lookup.
         if order.report {
-            run.versions(&urls).await
-        } else {
-            BTreeMap::new()
+            run.ask_versions(&urls).await;
         }
     };
-    let (done, mut versions) = join(run.ticks(begun), versions).await;
+    let (done, ()) = join(run.ticks(begun), versions).await;
     let reachable = run.gateways.take();
+    let versions = run.versions.take();
     Report {
         success: done.error.is_none(),
         tick_id: order.tick_id.clone(),
@@ -130,7 +133,7 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         gateways: reachable
             .into_iter()
             .map(|(url, reachability)| GatewayReport {
-                version: versions.remove(&url),
+                version: versions.get(&url).map(ToString::to_string),
                 reachable: reachability.answered(),
                 url,
             })
@@ -282,7 +285,8 @@ impl Run<'_> {
                     let at = Timestamp::from_ms(mine.checked_ms);
                     let state = stale.state.observe(observation, at, &self.settings);
                     let claim = (mine.id, mine.fence, stale.version);
-                    Some(Outcome::new(claim, at, state, mine.asked))
+                    let profile = observation.profile();
+                    Some(Outcome::new(claim, at, state, mine.asked, profile))
                 })
                 .collect();
         }
@@ -328,7 +332,7 @@ impl Run<'_> {
                 let (observation, asked) = match (&address, silence) {
                     (Err(fault), _) => (Observation::Failed(Fault::Config(*fault)), true),
                     (Ok(_), Some(fault)) => (Observation::Failed(fault.into()), false),
-                    (Ok(address), None) => (self.observe(address, claimed).await, true),
+                    (Ok(address), None) => (self.observe(address, claimed, at).await, true),
                 };
                 if asked {
                     reachability.borrow_mut().note(match &observation {
@@ -338,7 +342,7 @@ impl Run<'_> {
                 }
                 let state = claimed.state.observe(&observation, at, &self.settings);
                 let claim = (claimed.id, claimed.fence, claimed.version);
-                let outcome = Outcome::new(claim, at, state, asked);
+                let outcome = Outcome::new(claim, at, state, asked, observation.profile());
                 Swept::Checked(Box::new(outcome), observation)
             })
             .buffer_unordered(concurrency)
@@ -351,7 +355,7 @@ impl Run<'_> {
     }
 
     /// Asks a gateway about one instance: its live state, and its row where that is needed.
-    async fn observe(&self, address: &Address, claimed: &Claimed) -> Observation {
+    async fn observe(&self, address: &Address, claimed: &Claimed, at: Timestamp) -> Observation {
         let gateway = match Evolution::new(address, &claimed.api_key, || self.timeout_ms()) {
             Ok(gateway) => gateway,
             Err(fault) => return Observation::Failed(fault.into()),
@@ -359,28 +363,40 @@ impl Run<'_> {
         match gateway.connection_state(&claimed.name).await {
             Err(fault) => Observation::Failed(fault),
             Ok(memory) => {
-                let row = if claimed.state.wants_row(memory) {
+                let row = if claimed.state.wants_row(memory, at) {
                     // Without the row the live state still counts.
                     gateway.row(&claimed.name).await.unwrap_or_default()
                 } else {
                     None
                 };
-                Observation::Seen { memory, row }
+                Observation::Seen {
+                    memory,
+                    row,
+                    final_codes: self.final_codes(&claimed.gateway_url),
+                }
             }
         }
     }
 
-    /// The version of each gateway that tells it.
-    async fn versions(&self, urls: &HashSet<String>) -> BTreeMap<String, String> {
+    /// The codes that are final to a gateway; those of 2.3 while its version is not known.
+    fn final_codes(&self, url: &str) -> FinalCodes {
+        let generation = self.versions.borrow().get(url).map(Version::generation);
+        generation
+            .unwrap_or(Generation::Other)
+            .capabilities()
+            .final_codes
+    }
+
+    /// Asks each gateway for its version.
+    async fn ask_versions(&self, urls: &HashSet<String>) {
         let ask = async |url: &String| {
-            let address = Address::parse(url, self.order.reach).ok()?;
-            let version = evolution::version(&address, self.timeout_ms()).await.ok()?;
-            Some((url.clone(), version))
+            let Ok(address) = Address::parse(url, self.order.reach) else {
+                return;
+            };
+            if let Ok(version) = evolution::version(&address, self.timeout_ms()).await {
+                self.versions.borrow_mut().insert(url.clone(), version);
+            }
         };
-        join_all(urls.iter().map(ask))
-            .await
-            .into_iter()
-            .flatten()
-            .collect()
+        join_all(urls.iter().map(ask)).await;
     }
 }

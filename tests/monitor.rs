@@ -3,15 +3,18 @@
 #![allow(clippy::expect_used, reason = "a test may fail")]
 
 use whatsapp_monitor::monitor::{
-    ConfigFault, Fault, FinalReason, GatewayFault, Instance, MemoryState, Observation, Reading,
-    Reason, RecordedReason, Row, RowStatus, Settings, Status, Timestamp, read,
+    ConfigFault, Fault, FinalCodes, FinalReason, GatewayFault, Instance, Integration, MemoryState,
+    Observation, Profile, Reading, Reason, RecordedReason, Row, RowStatus, Settings, Status,
+    Timestamp, read,
 };
 
 const NOON_MS: i64 = 1_795_435_200_000;
 
 fn row(status: RowStatus, reason: Option<(u16, &str)>) -> Row {
     Row {
-        status,
+        status: Some(status),
+        profile: Profile::default(),
+        integration: Integration::Socket,
         reason: reason.map(|(code, at)| RecordedReason {
             code,
             at: Some(at.to_owned()),
@@ -20,7 +23,11 @@ fn row(status: RowStatus, reason: Option<(u16, &str)>) -> Row {
 }
 
 fn seen(memory: MemoryState, row: Option<Row>) -> Observation {
-    Observation::Seen { memory, row }
+    Observation::Seen {
+        memory,
+        row,
+        final_codes: FinalCodes::default(),
+    }
 }
 
 fn open() -> Observation {
@@ -130,7 +137,7 @@ fn the_two_states_are_read_together_as_the_table_says() {
         (NotLoaded, None, Reading::Booting),
     ] {
         assert_eq!(
-            read(memory, row, None, false),
+            read(memory, row, FinalCodes::default(), None, false),
             expected,
             "{memory:?} {row:?}"
         );
@@ -145,7 +152,10 @@ fn a_reason_that_stood_there_when_it_was_open_is_stale() {
     };
     let same = row(RowStatus::Close, Some((401, "monday")));
     let newer = row(RowStatus::Close, Some((401, "tuesday")));
-    let read = |row| read(MemoryState::Close, Some(row), Some(&known), true);
+    let read = |row| {
+        let codes = FinalCodes::default();
+        read(MemoryState::Close, Some(row), codes, Some(&known), true)
+    };
     assert_eq!(read(&same), Reading::LoggedOut);
     assert_eq!(read(&newer), Reading::Ended(FinalReason::LoggedOut));
 }
@@ -458,23 +468,144 @@ fn a_booting_gateway_is_unknown_and_no_outage() {
     assert_eq!(world.check(&open()), Status::Connected);
 }
 
+/// Whether the row would be asked for `after_s` seconds from the last check.
+fn wants_row(world: &World, memory: MemoryState, after_s: i64) -> bool {
+    world
+        .instance
+        .wants_row(memory, world.now.plus_ms(after_s * 1_000))
+}
+
 #[test]
-fn the_row_is_asked_for_only_where_it_tells_something() {
+fn the_row_is_asked_for_once_after_each_open() {
+    use MemoryState::{Close, Connecting, NotLoaded, Open};
     let mut world = World::new();
-    assert!(world.instance.wants_row(MemoryState::Open), "never looked");
+    assert!(wants_row(&world, Open, 30), "never looked");
     world.check(&open());
-    assert!(!world.instance.wants_row(MemoryState::Open));
-    assert!(world.instance.wants_row(MemoryState::Close));
-    assert!(world.instance.wants_row(MemoryState::Connecting));
-    assert!(!world.instance.wants_row(MemoryState::NotLoaded));
+    assert!(!wants_row(&world, Open, 30));
+    assert!(!wants_row(&world, Open, 1_000_000));
+    assert!(wants_row(&world, Close, 30));
+    assert!(wants_row(&world, Connecting, 30));
+    assert!(!wants_row(&world, NotLoaded, 30));
     world.check(&dropped());
-    assert!(
-        world.instance.wants_row(MemoryState::Open),
-        "the reason there may be new"
-    );
+    assert!(wants_row(&world, Open, 30), "the reason there may be new");
     // A row that did not come is asked for again.
-    world.check(&seen(MemoryState::Open, None));
-    assert!(world.instance.wants_row(MemoryState::Open));
+    world.check(&seen(Open, None));
+    assert!(wants_row(&world, Open, 30));
+}
+
+#[test]
+fn a_row_that_lags_behind_a_login_is_asked_for_again_later() {
+    use MemoryState::Open;
+    let mut world = World::new();
+    world.check(&seen(Open, Some(row(RowStatus::Connecting, None))));
+    assert!(!wants_row(&world, Open, 30));
+    assert!(!wants_row(&world, Open, 299));
+    assert!(wants_row(&world, Open, 300));
+    world.check(&open());
+    assert!(!wants_row(&world, Open, 300));
+}
+
+#[test]
+fn the_row_is_asked_for_at_every_check_of_a_drop() {
+    use MemoryState::{Close, Connecting};
+    let mut world = World::connected();
+    for _ in 0..20 {
+        assert!(wants_row(&world, Close, 30));
+        assert!(wants_row(&world, Connecting, 30));
+        world.check(&dropped());
+    }
+    // So a final logout is seen at the next check.
+    assert_eq!(world.check(&logged_out(401, "now")), Status::WaitingQr);
+}
+
+#[test]
+fn the_row_of_one_who_waits_for_a_person_is_asked_for_every_five_minutes() {
+    use MemoryState::{Close, Connecting, Open};
+    for code in [401, 403] {
+        let mut world = World::connected();
+        world.check(&logged_out(code, "now"));
+        for _ in 0..9 {
+            assert!(!wants_row(&world, Close, 30), "{code}");
+            world.check(&seen(Close, None));
+        }
+        assert!(!wants_row(&world, Close, 29));
+        assert!(wants_row(&world, Close, 30));
+        // Something has happened.
+        assert!(wants_row(&world, Connecting, 0));
+        assert!(wants_row(&world, Open, 0));
+        // A clock that was set back holds nothing up.
+        assert!(wants_row(&world, Close, -10_000));
+    }
+}
+
+/// Evolution 1 shows the live state in the row's place.
+#[test]
+fn a_row_that_tells_no_status_is_as_good_as_none() {
+    use MemoryState::{Close, Connecting, Open};
+    let silent = || {
+        Some(Row {
+            status: None,
+            ..row(RowStatus::Close, None)
+        })
+    };
+    for memory in [Close, Connecting] {
+        let row = silent();
+        assert_eq!(
+            read(memory, row.as_ref(), FinalCodes::LoggedOut, None, true),
+            Reading::NotOpen
+        );
+    }
+    let mut world = World::new();
+    assert_eq!(world.check(&seen(Open, silent())), Status::Connected);
+    assert!(!wants_row(&world, Open, 30));
+    assert!(!wants_row(&world, Close, 30), "it would tell nothing");
+    assert_eq!(world.check(&seen(Close, silent())), Status::Connecting);
+    assert!(!wants_row(&world, Connecting, 30));
+    assert!(wants_row(&world, Connecting, 300));
+    assert!(wants_row(&world, Open, 30), "the account may be another");
+    assert_eq!(world.check(&seen(Connecting, None)), Status::Connecting);
+    assert_eq!(world.check(&seen(Close, None)), Status::Disconnected);
+}
+
+#[test]
+fn what_is_final_depends_on_the_gateway() {
+    use FinalCodes::{LoggedOut, Refused, RefusedOrLost};
+    for (code, reason, finals) in [
+        (
+            401,
+            FinalReason::LoggedOut,
+            vec![LoggedOut, Refused, RefusedOrLost],
+        ),
+        (402, FinalReason::Restricted, vec![Refused, RefusedOrLost]),
+        (403, FinalReason::Banned, vec![Refused, RefusedOrLost]),
+        (
+            406,
+            FinalReason::NotAcceptable,
+            vec![Refused, RefusedOrLost],
+        ),
+        (408, FinalReason::ConnectionLost, vec![RefusedOrLost]),
+    ] {
+        for codes in [LoggedOut, Refused, RefusedOrLost] {
+            let expected = finals.contains(&codes).then_some(reason);
+            assert_eq!(codes.reason(code), expected, "{code} {codes:?}");
+        }
+    }
+    for code in [0, 200, 405, 411, 428, 440, 500, 503, 515] {
+        assert_eq!(RefusedOrLost.reason(code), None, "{code}");
+    }
+}
+
+#[test]
+fn a_session_lost_with_the_connection_waits_for_a_person() {
+    let lost = Observation::Seen {
+        memory: MemoryState::Close,
+        row: Some(row(RowStatus::Close, Some((408, "now")))),
+        final_codes: FinalCodes::RefusedOrLost,
+    };
+    let mut world = World::connected();
+    assert_eq!(world.check(&lost), Status::WaitingQr);
+    assert_eq!(world.instance.reason.map(Reason::code), Some("408"));
+    assert!(world.instance.is_down());
 }
 
 #[test]
@@ -483,4 +614,5 @@ fn memory_of_another_version_is_read_as_far_as_it_goes() {
         serde_json::from_str(r#"{"status":"connected","unheard_of":1}"#).expect("readable");
     assert_eq!(old.status, Status::Connected);
     assert_eq!(old.bad, None);
+    assert_eq!(old.last_look, None);
 }

@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::{Fault, MemoryState, Observation, Row};
+use super::observation::{Fault, MemoryState, Observation, Row, RowStatus};
 use super::reading::{Reading, read};
-use super::reason::{FinalReason, Reason, RecordedReason};
+use super::reason::{FinalCodes, FinalReason, Reason, RecordedReason};
 use super::settings::Settings;
 use super::status::Status;
 use super::time::Timestamp;
+
+/// Milliseconds for which a look at the row holds, where nothing urgent can come of another one.
+const LOOK_HOLDS_MS: i64 = 300_000;
 
 /// Checks of one kind in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,24 @@ impl Streak {
                 checks: 1,
             },
         }
+    }
+}
+
+/// A look at the stored row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// When.
+    pub at: Timestamp,
+    /// The live state at that time.
+    pub memory: MemoryState,
+    /// Whether the row told its status: one that does not explains no outage.
+    pub told: bool,
+}
+
+impl Look {
+    /// Whether the look is too recent to be repeated at `at`.
+    fn holds(self, at: Timestamp) -> bool {
+        (0..LOOK_HOLDS_MS).contains(&at.ms_since(self.at))
     }
 }
 
@@ -61,6 +82,8 @@ pub struct Instance {
     pub known_reason: Option<RecordedReason>,
     /// Whether the row was looked at since the instance became open.
     pub row_seen_open: bool,
+    /// The last look at the row.
+    pub last_look: Option<Look>,
 }
 
 impl Default for Instance {
@@ -78,18 +101,34 @@ impl Default for Instance {
             last_open: None,
             known_reason: None,
             row_seen_open: false,
+            last_look: None,
         }
     }
 }
 
 impl Instance {
-    /// Whether the row is worth asking for, now that the live state is known: it gives the reason
-    /// while the instance is not open, and once after it became open the reason that is stale.
-    pub const fn wants_row(&self, memory: MemoryState) -> bool {
-        match memory {
-            MemoryState::Open => !self.row_seen_open,
-            MemoryState::Connecting | MemoryState::Close => true,
-            MemoryState::NotLoaded => false,
+    /// Whether the row is worth asking for at `at`, now that the live state is known. The gateway
+    /// counts every message of the instance for it.
+    ///
+    /// | live state | asked |
+    /// |---|---|
+    /// | open | once after it became open, for the reason that is stale; again after 5 minutes where the row lagged behind |
+    /// | connecting or close | at every check: a final logout must be seen at once |
+    /// | the same, and a person is needed | when the live state has changed, or after 5 minutes |
+    /// | the same, and the row does not tell its status | after 5 minutes |
+    /// | not loaded | never: there is none by name |
+    pub fn wants_row(&self, memory: MemoryState, at: Timestamp) -> bool {
+        let recent = self.last_look.filter(|look| look.holds(at));
+        match (memory, recent) {
+            (MemoryState::NotLoaded, _) => false,
+            (MemoryState::Open, Some(look)) => {
+                !self.row_seen_open && look.memory != MemoryState::Open
+            }
+            (MemoryState::Open, None) => !self.row_seen_open,
+            (MemoryState::Connecting | MemoryState::Close, Some(look)) => {
+                look.told && !(self.status.needs_person() && look.memory == memory)
+            }
+            (MemoryState::Connecting | MemoryState::Close, None) => true,
         }
     }
 
@@ -97,7 +136,11 @@ impl Instance {
     #[must_use]
     pub fn observe(&self, observation: &Observation, at: Timestamp, settings: &Settings) -> Self {
         match observation {
-            Observation::Seen { memory, row } => self.seen(*memory, row.as_ref(), at, settings),
+            Observation::Seen {
+                memory,
+                row,
+                final_codes,
+            } => self.seen(*memory, row.as_ref(), *final_codes, at, settings),
             Observation::Failed(fault) => self.failed(*fault, at, settings),
         }
     }
@@ -111,16 +154,24 @@ impl Instance {
         &self,
         memory: MemoryState,
         row: Option<&Row>,
+        final_codes: FinalCodes,
         at: Timestamp,
         settings: &Settings,
     ) -> Self {
+        let look = row.map(|row| Look {
+            at,
+            memory,
+            told: row.status.is_some(),
+        });
         let answered = Self {
             unanswered: None,
+            last_look: look.or(self.last_look),
             ..self.clone()
         };
         let reading = read(
             memory,
             row,
+            final_codes,
             self.known_reason.as_ref(),
             self.last_open.is_some(),
         );
@@ -146,7 +197,11 @@ impl Instance {
         let good = Streak::extend(self.good, at);
         let up = !self.is_down() || good.checks >= settings.up_after_checks;
         let (known_reason, row_seen_open) = match row {
-            Some(row) => (row.reason.clone(), true),
+            // The row is written some seconds after the login.
+            Some(row) => (
+                row.reason.clone(),
+                row.status.is_none_or(|status| status == RowStatus::Open),
+            ),
             None => (self.known_reason.clone(), self.row_seen_open),
         };
         let status = if up {
@@ -190,8 +245,11 @@ impl Instance {
     /// confirms the state. Everything else counts as every outage does.
     fn needs_person(self, reason: Reason, at: Timestamp, settings: &Settings) -> Self {
         let (status, ended) = match reason {
-            Reason::Final(FinalReason::LoggedOut) | Reason::LoggedOut => (Status::WaitingQr, true),
-            Reason::Final(_) => (Status::Blocked, true),
+            Reason::Final(FinalReason::LoggedOut | FinalReason::ConnectionLost)
+            | Reason::LoggedOut => (Status::WaitingQr, true),
+            Reason::Final(
+                FinalReason::Restricted | FinalReason::Banned | FinalReason::NotAcceptable,
+            ) => (Status::Blocked, true),
             _ => (Status::WaitingQr, false),
         };
         let next = self.bad_check(at, settings);

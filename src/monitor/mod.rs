@@ -25,10 +25,13 @@ pub mod status;
 pub mod time;
 
 pub use instance::Instance;
-pub use observation::{ConfigFault, Fault, GatewayFault, MemoryState, Observation, Row, RowStatus};
+pub use observation::{
+    ConfigFault, Fault, GatewayFault, Integration, MemoryState, Observation, Profile, Row,
+    RowStatus,
+};
 pub use reachability::Reachability;
 pub use reading::{Reading, read};
-pub use reason::{FinalReason, Reason, RecordedReason};
+pub use reason::{FinalCodes, FinalReason, Reason, RecordedReason};
 pub use settings::Settings;
 pub use status::Status;
 pub use time::Timestamp;

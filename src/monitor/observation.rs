@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reason::RecordedReason;
+use super::reason::{FinalCodes, RecordedReason};
 
 /// One check of one instance: what came back for one question about its live state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +13,26 @@ pub enum Observation {
         memory: MemoryState,
         /// The stored row, where it was asked for and given.
         row: Option<Row>,
+        /// The codes that are final to this gateway.
+        final_codes: FinalCodes,
     },
     /// Nothing was learned about the instance.
     Failed(Fault),
 }
 
+impl Observation {
+    /// What the gateway says of the account, where it was asked.
+    pub const fn profile(&self) -> Option<&Profile> {
+        match self {
+            Self::Seen { row: Some(row), .. } => Some(&row.profile),
+            Self::Seen { row: None, .. } | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// The live state of an instance in the gateway's process: the truth about its socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MemoryState {
     /// Logged in to WhatsApp, or so the gateway believes.
     Open,
@@ -36,10 +49,37 @@ pub enum MemoryState {
 /// disagrees with it during every outage; it is asked for the reason, never for the truth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The stored connection status.
-    pub status: RowStatus,
+    /// The stored connection status. `None` where it is not known: Evolution 1 shows the live state
+    /// in its place, which says nothing about pairing.
+    pub status: Option<RowStatus>,
     /// The last final disconnect ever recorded, however long ago.
     pub reason: Option<RecordedReason>,
+    /// The account that is, or was last, paired.
+    pub profile: Profile,
+    /// How the gateway reaches WhatsApp for this instance.
+    pub integration: Integration,
+}
+
+/// The WhatsApp account behind an instance, as far as the gateway tells. What a gateway sends is
+/// stored, so each field is bounded and holds no control character.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Its number: digits, with the country code.
+    pub phone_number: Option<String>,
+    /// The name it shows.
+    pub profile_name: Option<String>,
+    /// Where its picture is, an `http` or `https` URL.
+    pub profile_picture_url: Option<String>,
+}
+
+/// How a gateway reaches WhatsApp for an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Integration {
+    /// Through a socket of its own, as a paired device: what this monitor is about.
+    #[default]
+    Socket,
+    /// Without a socket, through an official interface: its live state is `open` whatever happens.
+    Socketless,
 }
 
 /// The stored connection status of an instance.

@@ -1,7 +1,7 @@
 //! What the live state and the stored row mean together.
 
 use super::observation::{MemoryState, Row, RowStatus};
-use super::reason::{FinalReason, RecordedReason};
+use super::reason::{FinalCodes, FinalReason, RecordedReason};
 
 /// What an instance was found to be at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub enum Reading {
 
 /// Reads the live state and the row together.
 ///
-/// `known_at_open` is the reason that stood in the row when the instance was last seen open: it
+/// `final_codes` are the codes that are final to the gateway. `known_at_open` is the reason that stood in the row when the instance was last seen open: it
 /// is never cleared by a login, so one equal to it is stale. `ever_open` is whether it was ever
-/// seen open. The table is that of Evolution 2.3:
+/// seen open. The table is that of Evolution 2; Evolution 1 has no row that tells anything:
 ///
 /// | memory | row | meaning |
 /// |---|---|---|
@@ -45,15 +45,16 @@ pub enum Reading {
 /// | close | close + a reason that is stale or not final | logged out, nothing says why |
 /// | close | close, no reason | never paired, or, where it was open once, logged out |
 /// | not loaded | any | booting |
-/// | not open | not known | not open, nothing more can be said |
+/// | connecting or close | not known | not open, nothing more can be said |
 pub fn read(
     memory: MemoryState,
     row: Option<&Row>,
+    final_codes: FinalCodes,
     known_at_open: Option<&RecordedReason>,
     ever_open: bool,
 ) -> Reading {
     use MemoryState::{Close, Connecting, NotLoaded, Open};
-    match (memory, row.map(|row| row.status)) {
+    match (memory, row.and_then(|row| row.status)) {
         (Open, _) => Reading::Open,
         (NotLoaded, _) => Reading::Booting,
         (Connecting, Some(RowStatus::Open)) => Reading::Redialling,
@@ -64,7 +65,7 @@ pub fn read(
             let recorded = row.and_then(|row| row.reason.as_ref());
             let counts = recorded
                 .filter(|recorded| Some(*recorded) != known_at_open)
-                .and_then(|recorded| FinalReason::from_code(recorded.code));
+                .and_then(|recorded| final_codes.reason(recorded.code));
             match counts {
                 Some(reason) => Reading::Ended(reason),
                 None if ever_open || recorded.is_some() => Reading::LoggedOut,

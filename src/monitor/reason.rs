@@ -27,16 +27,32 @@ pub enum FinalReason {
     Banned,
     /// 406: a variant of the ban.
     NotAcceptable,
+    /// 408: the connection was lost, for which some gateways delete the session too.
+    ConnectionLost,
 }
 
-impl FinalReason {
+/// The disconnect codes after which a gateway deletes the session and dials no more. After every
+/// other code it redials by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FinalCodes {
+    /// 401 alone.
+    LoggedOut,
+    /// 401, 402, 403 and 406: WhatsApp has refused the session.
+    #[default]
+    Refused,
+    /// Those, and 408: the connection was lost.
+    RefusedOrLost,
+}
+
+impl FinalCodes {
     /// The reason behind a code, or `None` where the gateway redials after it by itself.
-    pub const fn from_code(code: u16) -> Option<Self> {
-        match code {
-            401 => Some(Self::LoggedOut),
-            402 => Some(Self::Restricted),
-            403 => Some(Self::Banned),
-            406 => Some(Self::NotAcceptable),
+    pub const fn reason(self, code: u16) -> Option<FinalReason> {
+        match (code, self) {
+            (401, _) => Some(FinalReason::LoggedOut),
+            (402, Self::Refused | Self::RefusedOrLost) => Some(FinalReason::Restricted),
+            (403, Self::Refused | Self::RefusedOrLost) => Some(FinalReason::Banned),
+            (406, Self::Refused | Self::RefusedOrLost) => Some(FinalReason::NotAcceptable),
+            (408, Self::RefusedOrLost) => Some(FinalReason::ConnectionLost),
             _ => None,
         }
     }
@@ -70,6 +86,7 @@ impl Reason {
             Self::Final(FinalReason::Restricted) => "402",
             Self::Final(FinalReason::Banned) => "403",
             Self::Final(FinalReason::NotAcceptable) => "406",
+            Self::Final(FinalReason::ConnectionLost) => "408",
             Self::LoggedOut => "logged_out",
             Self::NeverPaired => "never_paired",
             Self::WaitingForScan => "waiting_for_scan",
@@ -115,6 +132,9 @@ impl Reason {
             Self::Final(FinalReason::NotAcceptable) => {
                 "O WhatsApp recusou este número (bloqueio); verifique a conta no celular."
             }
+            Self::Final(FinalReason::ConnectionLost) => {
+                "O gateway apagou a sessão após uma queda de rede (Evolution 2.4); escaneie um novo QR code."
+            }
             Self::LoggedOut => "A sessão foi encerrada; escaneie um novo QR code.",
             Self::NeverPaired => "A instância nunca foi conectada; escaneie o QR code.",
             Self::WaitingForScan => "Aguardando a leitura do QR code.",
@@ -151,7 +171,7 @@ impl Reason {
                     "O gateway não conhece uma instância com este nome; corrija o nome ou crie a instância."
                 }
                 ConfigFault::UnknownRoute => {
-                    "O endereço responde, mas não é a Evolution API v2; corrija a URL do gateway."
+                    "O endereço responde, mas não é a Evolution API; corrija a URL do gateway."
                 }
                 ConfigFault::BadUrl => {
                     "A URL do gateway não é válida; use http:// ou https:// e o endereço, sem usuário, senha, ? ou #."

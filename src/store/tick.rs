@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::{Patience, Store, StoreError};
-use crate::monitor::{Instance, Settings, Status, Timestamp};
+use crate::monitor::{Instance, Profile, Settings, Status, Timestamp};
 
 /// A trigger is answered only after `begin_tick`, so that must be quick.
 const BEGIN: Patience = Patience {
@@ -135,13 +135,29 @@ pub struct Outcome {
     pub checked_ms: i64,
     /// Whether the gateway was asked about it.
     pub asked: bool,
+    /// Whether an outage is confirmed and not over yet.
+    pub is_down: bool,
+    /// The account's number; this and the next two are null where the gateway did not tell now.
+    pub phone_number: Option<String>,
+    /// The account's name.
+    pub profile_name: Option<String>,
+    /// Where the account's picture is.
+    pub profile_picture_url: Option<String>,
 }
 
 impl Outcome {
     /// What follows from a check at `at`; `claim` is the instance's number, the fence that proves
-    /// the claim, and the version that `state` was made from.
-    pub fn new(claim: (i64, i64, i64), at: Timestamp, state: Instance, asked: bool) -> Self {
+    /// the claim, and the version that `state` was made from; `profile` is that of the row, where
+    /// it was asked for.
+    pub fn new(
+        claim: (i64, i64, i64),
+        at: Timestamp,
+        state: Instance,
+        asked: bool,
+        profile: Option<&Profile>,
+    ) -> Self {
         let (id, fence, version) = claim;
+        let profile = profile.cloned().unwrap_or_default();
         Self {
             id,
             fence,
@@ -154,9 +170,13 @@ impl Outcome {
             }),
             down_since_ms: state.down_since.map(Timestamp::as_ms),
             recovered_ms: state.recovered_at.map(Timestamp::as_ms),
+            is_down: state.is_down(),
             state,
             checked_ms: at.as_ms(),
             asked,
+            phone_number: profile.phone_number,
+            profile_name: profile.profile_name,
+            profile_picture_url: profile.profile_picture_url,
         }
     }
 }

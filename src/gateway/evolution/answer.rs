@@ -3,8 +3,10 @@
 
 use serde_json::Value;
 
+use super::version::Version;
 use crate::monitor::{
-    ConfigFault, Fault, GatewayFault, MemoryState, RecordedReason, Row, RowStatus,
+    ConfigFault, Fault, GatewayFault, Integration, MemoryState, Profile, RecordedReason, Row,
+    RowStatus,
 };
 use crate::web::fetch::Incoming;
 
@@ -30,48 +32,132 @@ pub fn connection_state(answer: &Incoming) -> Result<MemoryState, Fault> {
     }
 }
 
-/// Reads the answer of `GET /instance/fetchInstances?instanceName=…`. The body holds tokens in
-/// clear: nothing of it but what [`Row`] names leaves this function.
+/// Reads the answer of `GET /instance/fetchInstances?instanceName=…`, by its shape and not by the
+/// server's version. The body holds tokens in clear: nothing of it but what [`Row`] names leaves
+/// this function.
 ///
 /// # Errors
-/// [`Fault`] for every answer that is no list of rows; a row that is not in memory yet (N4), and
-/// one whose status is no known word, is `None`.
+/// [`Fault`] for every answer that holds no rows; a row that is not there, or not in memory yet
+/// (N4), is `None`.
 pub fn row(answer: &Incoming, instance: &str) -> Result<Option<Row>, Fault> {
     let body = match success(answer) {
         Ok(body) => body,
         Err(Fault::Config(ConfigFault::UnknownInstance)) => return Ok(None),
         Err(fault) => return Err(fault),
     };
-    let rows = body
-        .as_array()
-        .ok_or(GatewayFault::Unintelligible(answer.status))?;
-    Ok(rows
-        .iter()
-        .find(|row| row.get("name").and_then(Value::as_str) == Some(instance))
-        .and_then(|row| {
-            let status = match row.get("connectionStatus")?.as_str()? {
-                "open" => RowStatus::Open,
-                "connecting" => RowStatus::Connecting,
-                "close" => RowStatus::Close,
-                _ => return None,
-            };
-            Some(Row {
-                status,
-                reason: recorded_reason(row),
-            })
-        }))
+    let rows = match &body {
+        Value::Array(rows) => rows.as_slice(),
+        // Evolution 1, asked with the server's key for one instance, puts no list around it.
+        Value::Object(row) if row.get("instance").is_some_and(Value::is_object) => {
+            std::slice::from_ref(&body)
+        }
+        _ => return Err(GatewayFault::Unintelligible(answer.status).into()),
+    };
+    Ok(rows.iter().find_map(|row| match row.get("instance") {
+        Some(wrapped @ Value::Object(_)) => wrapped_row(wrapped, instance),
+        _ => flat_row(row, instance),
+    }))
+}
+
+/// A row of Evolution 2: that of the database.
+fn flat_row(row: &Value, instance: &str) -> Option<Row> {
+    if text(row, "name") != Some(instance) {
+        return None;
+    }
+    let status = match text(row, "connectionStatus") {
+        Some("open") => Some(RowStatus::Open),
+        Some("connecting") => Some(RowStatus::Connecting),
+        Some("close") => Some(RowStatus::Close),
+        _ => None,
+    };
+    Some(Row {
+        status,
+        reason: recorded_reason(row),
+        profile: profile(row, ["ownerJid", "profilePicUrl"]),
+        integration: integration(row),
+    })
+}
+
+/// An element of Evolution 1's list. Its status is the live state, which says nothing about
+/// pairing; its account is there only while it is open; reasons are not kept.
+fn wrapped_row(row: &Value, instance: &str) -> Option<Row> {
+    (text(row, "instanceName") == Some(instance)).then(|| Row {
+        status: None,
+        reason: None,
+        profile: profile(row, ["owner", "profilePictureUrl"]),
+        integration: integration(row),
+    })
 }
 
 /// Reads the answer of `GET /`.
 ///
 /// # Errors
 /// [`Fault`] for every answer without a version.
-pub fn version(answer: &Incoming) -> Result<String, Fault> {
-    success(answer)?
-        .get("version")
-        .and_then(Value::as_str)
-        .map(str::to_owned)
+pub fn version(answer: &Incoming) -> Result<Version, Fault> {
+    text(&success(answer)?, "version")
+        .and_then(Version::parse)
         .ok_or_else(|| ConfigFault::UnknownRoute.into())
+}
+
+fn text<'a>(row: &'a Value, key: &str) -> Option<&'a str> {
+    row.get(key)?.as_str()
+}
+
+/// The integrations without a socket say `open` whatever happens; 1.x names none as a rule.
+fn integration(row: &Value) -> Integration {
+    match text(row, "integration") {
+        Some("WHATSAPP-BUSINESS" | "EVOLUTION") => Integration::Socketless,
+        _ => Integration::Socket,
+    }
+}
+
+fn profile(row: &Value, [owner, picture]: [&str; 2]) -> Profile {
+    Profile {
+        phone_number: text(row, owner).and_then(phone_number),
+        profile_name: text(row, "profileName").and_then(shown_name),
+        profile_picture_url: text(row, picture)
+            .filter(|url| is_picture_url(url))
+            .map(str::to_owned),
+    }
+}
+
+/// The number in an address such as `5511999990000:12@s.whatsapp.net`: E.164 has 15 digits at most.
+fn phone_number(owner: &str) -> Option<String> {
+    let (user, server) = owner.split_once('@').unwrap_or((owner, PHONE_SERVER));
+    let number = user.split(':').next()?;
+    let plausible = (5..=15).contains(&number.len())
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+        && server == PHONE_SERVER;
+    plausible.then(|| number.to_owned())
+}
+
+/// Where WhatsApp's addresses are phone numbers; elsewhere they are but identifiers.
+const PHONE_SERVER: &str = "s.whatsapp.net";
+
+/// Characters that a profile's name may have; WhatsApp itself allows 25.
+const MAX_NAME_CHARS: usize = 100;
+
+/// A name without control characters, in one line of bounded length.
+fn shown_name(name: &str) -> Option<String> {
+    let printable: String = name
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_NAME_CHARS)
+        .collect();
+    let name = printable.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// Bytes that the URL of a picture may have; WhatsApp's have some 300.
+const MAX_URL_BYTES: usize = 2_000;
+
+fn is_picture_url(url: &str) -> bool {
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    host.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['))
+        && url.len() <= MAX_URL_BYTES
+        && url.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn recorded_reason(row: &Value) -> Option<RecordedReason> {

@@ -1,9 +1,11 @@
-//! Evolution API, version 2.3.
+//! Evolution API: 2.1 to 2.3, and 1.x and 2.4 as far as looking goes.
 
 pub mod answer;
+pub mod version;
 
 use gloo_net::http::Method;
 
+use self::version::Version;
 use super::Gateway;
 use super::address::{Address, query_value};
 use crate::monitor::{ConfigFault, Fault, GatewayFault, MemoryState, Row};
@@ -83,12 +85,12 @@ impl<T: Fn() -> u32> Gateway for Evolution<'_, T> {
     }
 }
 
-/// The server's version, as it calls it; no key is needed. The question costs it a lookup of its
+/// The server's version; no key is needed. The question costs it a lookup of its
 /// own, for 8 s where its DNS is slow (N8): it is no heartbeat.
 ///
 /// # Errors
 /// [`Fault`], where the server does not tell.
-pub async fn version(address: &Address, timeout_ms: u32) -> Result<String, Fault> {
+pub async fn version(address: &Address, timeout_ms: u32) -> Result<Version, Fault> {
     answer::version(&get(&address.root(), &[], timeout_ms).await?)
 }
 

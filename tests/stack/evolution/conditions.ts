@@ -5,17 +5,13 @@
  * two different things that disagree during every outage.
  */
 
+import type { FinalCode } from "./versions.ts";
+
 /** What `connectionState` reads. `absent`: the process boots and has not loaded the instance (N1). */
 export type MemoryState = "open" | "connecting" | "close" | "absent";
 
 /** What `fetchInstances` shows as `connectionStatus`. */
 export type RowStatus = "open" | "connecting" | "close";
-
-/** The codes after which Evolution deletes the session: only a human with a QR can come back (E). */
-export const FINAL_CODES = [401, 402, 403, 406] as const;
-
-/** One of {@link FINAL_CODES}. */
-export type FinalCode = typeof FINAL_CODES[number];
 
 interface Entry {
   /** What it is, in one sentence. */
@@ -88,7 +84,8 @@ export const CONDITIONS = {
     ...unpaired,
   },
   logged_out: {
-    means: "A final logout, `code` 401, 402, 403 or 406: session deleted, reason in the row (E).",
+    means:
+      "A final logout, `code` 401, 402, 403, 406 or (2.4) 408: session deleted, reason in the row (E).",
     memory: "close",
     row: "close",
     reason: "now",

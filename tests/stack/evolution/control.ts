@@ -11,21 +11,15 @@
  *     POST   /instances/{name}/advance     one step of its dial; POST /advance: of all
  *     POST   /reboot                       the Evolution process restarts
  *     GET    /gateway                      url, key, mode, requests in flight
- *     PUT    /gateway                      {"mode":"down"}
+ *     PUT    /gateway                      {"mode":"down"}, {"version":"1.8.2"} or both
  *     GET    /requests                     all that were received
  *     DELETE /requests                     forgets them
  */
 
-import {
-  BODIES,
-  type Condition,
-  CONDITION_NAMES,
-  CONDITIONS,
-  DIALS,
-  FINAL_CODES,
-} from "./conditions.ts";
+import { BODIES, type Condition, CONDITION_NAMES, CONDITIONS, DIALS } from "./conditions.ts";
 import { type GatewayMode, type ModeName, MODES } from "./faults.ts";
 import type { Gateway } from "./server.ts";
+import { FINAL_CODES, finalCodes, type Version, VERSIONS } from "./versions.ts";
 
 /** What a field may hold: one of some words, or any value of a type. */
 type Rule =
@@ -99,17 +93,24 @@ async function act(
       return {
         conditions: meanings(),
         modes: MODES,
+        versions: VERSIONS,
         dials: DIALS,
         bodies: BODIES,
       };
     case "GET /gateway": {
-      const { url, key, mode, inFlight, peakInFlight } = gateway;
-      return { url, key, mode, inFlight, peakInFlight };
+      const { url, key, mode, version, inFlight, peakInFlight } = gateway;
+      return { url, key, mode, version, inFlight, peakInFlight };
     }
-    case "PUT /gateway":
-      return await gateway.behave(
-        fields<GatewayMode>(text, MODE_FIELDS, "mode"),
+    case "PUT /gateway": {
+      const { version, ...mode } = fields<GatewayMode & { version?: Version }>(
+        text,
+        { ...MODE_FIELDS, version: VERSIONS },
+        ["mode", "version"],
       );
+      if (version) gateway.upgrade(version);
+      if ("mode" in mode) await gateway.behave(mode);
+      return;
+    }
     case "GET /requests":
       return gateway.requests;
     case "DELETE /requests":
@@ -138,7 +139,10 @@ function actOn(
   text: string,
 ) {
   if (method === "PUT" && !verb) {
-    gateway.set(name, fields<Condition>(text, CONDITION_FIELDS));
+    gateway.set(
+      name,
+      fields<Condition>(text, { ...CONDITION_FIELDS, code: finalCodes(gateway.version) }),
+    );
     return;
   }
   if (!gateway.instances.has(name)) {
@@ -162,7 +166,7 @@ function actOn(
     case "POST disconnect":
       return gateway.disconnect(
         name,
-        fields<{ code: number }>(text, { code: "a number" }, "code").code,
+        fields<{ code: number }>(text, { code: "a number" }, ["code"]).code,
       );
   }
   const legal = ["scan", "disconnect", "next_qr", "advance"].map((v) => `POST ${v}`);
@@ -184,11 +188,11 @@ function meanings(): Record<string, string> {
   };
 }
 
-/** The body as an object whose every field is legal. */
+/** The body as an object whose every field is legal, with at least one of the required ones. */
 function fields<T>(
   text: string,
   rules: Record<string, Rule>,
-  required?: string,
+  required: string[] = [],
 ): T {
   const legal = Object.keys(rules);
   let body;
@@ -203,8 +207,8 @@ function fields<T>(
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     throw new Illegal("the body must be a JSON object", legal);
   }
-  if (required && !(required in body)) {
-    throw new Illegal(`"${required}" is missing`, rules[required]);
+  if (required.length > 0 && !required.some((field) => field in body)) {
+    throw new Illegal(`"${required[0]}" is missing`, rules[required[0]]);
   }
   for (const [field, value] of Object.entries(body)) {
     const rule = rules[field];

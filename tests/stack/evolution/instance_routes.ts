@@ -3,6 +3,7 @@
 import { type Answer, databaseDown, errorObject, failure, ok } from "./answers.ts";
 import { type Instance, stateOf } from "./model.ts";
 import type { Context } from "./request.ts";
+import { isV1 } from "./versions.ts";
 import { complaints, type WebhookSettings, written } from "./webhook.ts";
 
 const PRESENCES = [
@@ -24,17 +25,18 @@ export function connectionState(instance: Instance): Answer {
 }
 
 /** The QR, or a dial; always 200. */
-export function connect(instance: Instance, { model, query }: Context): Answer {
+export function connect(instance: Instance, { model, server, query }: Context): Answer {
+  const old = isV1(server.version);
   switch (stateOf(instance)) {
     case "open":
       return connectionState(instance); // C9
     case "connecting":
       return ok(instance.qr); // C2, C5; dead on a paired instance (D4)
     case "absent":
-      return errorObject(); // N2
+      return old ? ok(undefined) : errorObject(); // N2; 1.8 has an empty body
     case "close":
       model.dial(instance, query.has("number"));
-      return { ...ok(instance.qr), wait_ms: 2000 }; // F3; B1 without a QR
+      return { ...ok(instance.qr), wait_ms: old ? 5000 : 2000 }; // F3; B1 without a QR
   }
 }
 
@@ -49,8 +51,15 @@ export function restart(instance: Instance, { model }: Context): Answer {
 }
 
 /** Unlinks the phone; answers before it has done anything. */
-export function logout(instance: Instance, { model }: Context): Answer {
+export function logout(instance: Instance, { model, server }: Context): Answer {
   if (stateOf(instance) === "close") {
+    if (server.version.startsWith("2.4.")) {
+      return ok({
+        status: "SUCCESS",
+        error: false,
+        response: { message: "Instance already disconnected" },
+      });
+    }
     return failure(400, [
       `The "${instance.row.name}" instance is not connected`,
     ]); // A20
@@ -101,9 +110,13 @@ export function setPresence(instance: Instance, { body }: Context): Answer {
 /** Replaces the one webhook of the instance. */
 export function webhookSet(
   instance: Instance,
-  { model, body }: Context,
+  { model, server, body }: Context,
 ): Answer {
   const wrong = complaints(body);
+  const { url } = (body.webhook ?? {}) as WebhookSettings;
+  if (server.version.startsWith("2.2.") && !/^https?:/.test(url)) {
+    wrong.push('Invalid "url" property');
+  }
   if (wrong.length > 0) return failure(400, [wrong]);
   try {
     const { id } = instance.row;

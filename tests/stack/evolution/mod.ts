@@ -1,6 +1,6 @@
 /**
- * A simulated Evolution API 2.3.6 for the local stack and the tests, held to the recorded exchanges
- * by `tests/outside/evolution_conformance_test.ts`.
+ * A simulated Evolution API for the local stack and the tests: 2.3.6, held to the recorded exchanges
+ * by `tests/outside/evolution_conformance_test.ts`, and other versions as far as they are known.
  *
  * In process: {@link startGateway}. As a process of its own, told over its control listener:
  *
@@ -19,11 +19,11 @@ export {
   CONDITIONS,
   type Dial,
   type Fault,
-  type FinalCode,
   type MemoryState,
   type RowStatus,
 } from "./conditions.ts";
 export { type Instance, QR_LIMIT } from "./model.ts";
+export { type FinalCode, type Version, VERSIONS } from "./versions.ts";
 export { EVENTS, type Webhook } from "./webhook.ts";
 
 if (import.meta.main) {

@@ -1,5 +1,5 @@
 /**
- * The instances of a simulated Evolution API 2.3.6 and what happens to them. No I/O, no timers: a
+ * The instances of a simulated Evolution API and what happens to them. No I/O, no timers: a
  * dial under way goes on when `advance` is called.
  */
 
@@ -9,11 +9,10 @@ import {
   type Dial,
   entryOf,
   type Fault,
-  FINAL_CODES,
-  type FinalCode,
   type MemoryState,
   type RowStatus,
 } from "./conditions.ts";
+import { type FinalCode, finalCodes, type Version } from "./versions.ts";
 import type { Webhook } from "./webhook.ts";
 
 /** `QRCODE_LIMIT`: after so many unscanned QRs the server stops dialling (F4). */
@@ -49,6 +48,7 @@ export interface Row {
   connectionStatus: RowStatus;
   ownerJid: string | null;
   profileName: string | null;
+  profilePicUrl: string | null;
   integration: string;
   number: string | null;
   token: string;
@@ -102,6 +102,8 @@ export class Model {
   readonly instances = new Map<string, Instance>();
   /** The database is reachable. */
   database = true;
+  /** What the process runs. */
+  version: Version = "2.3.6";
   private serial = 0;
 
   /** An instance by name; throws if there is none. */
@@ -135,6 +137,7 @@ export class Model {
         connectionStatus: "close",
         ownerJid: null,
         profileName: null,
+        profilePicUrl: null,
         integration: fields.integration ?? "WHATSAPP-BAILEYS",
         number: fields.number ?? null,
         token: fields.token ?? crypto.randomUUID().toUpperCase(),
@@ -254,7 +257,7 @@ export class Model {
   disconnect(name: string, code: number): void {
     const instance = this.get(name);
     if (instance.memory === "absent" || this.isZombieNow(instance)) return;
-    if (!isFinal(code)) return this.redial(instance);
+    if (!finalCodes(this.version).includes(code as FinalCode)) return this.redial(instance);
     instance.memory = "close";
     instance.sockets = 0;
     instance.dialling = false;
@@ -356,11 +359,6 @@ export function stateOf({ memory, row }: Instance): MemoryState {
   return row.integration === "WHATSAPP-BAILEYS" ? memory : "open";
 }
 
-/** Whether Evolution 2.3 gives up after this code. */
-export function isFinal(code: number): code is FinalCode {
-  return (FINAL_CODES as readonly number[]).includes(code);
-}
-
 function writeReason(row: Row, code: number | null, at: string): void {
   row.disconnectionReasonCode = code;
   row.disconnectionAt = code === null ? null : at;
@@ -388,4 +386,5 @@ const HTTP_NAMES: Record<number, string> = {
   402: "Payment Required",
   403: "Forbidden",
   406: "Not Acceptable",
+  408: "Request Time-out",
 };

@@ -2,6 +2,7 @@
 
 import type { Answer } from "./answers.ts";
 import type { Instance, Model } from "./model.ts";
+import type { Version } from "./versions.ts";
 
 /** A request as the routes see it. */
 export interface Incoming {
@@ -22,6 +23,8 @@ export interface Server {
   key: string;
   /** The gateway's own address. */
   url: string;
+  /** The version it answers as. */
+  version: Version;
   /** The licence gate of 2.4 is closed. */
   licence?: boolean;
 }

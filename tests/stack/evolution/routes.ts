@@ -25,6 +25,8 @@ import {
   split,
 } from "./request.ts";
 import { create, fetchInstances, root, verifyCreds } from "./server_routes.ts";
+import * as v1 from "./v1.ts";
+import { isV1 } from "./versions.ts";
 
 /** The routes with an instance name in the path, by verb and path. */
 const INSTANCE_ROUTES: Record<string, Handler> = {
@@ -37,6 +39,17 @@ const INSTANCE_ROUTES: Record<string, Handler> = {
   "POST /webhook/set": webhookSet,
   "GET /webhook/find": webhookFind,
   "GET /settings/find": settingsFind,
+};
+
+/** Those of 1.8: `restart` has another verb. */
+const V1_INSTANCE_ROUTES: Record<string, Handler> = {
+  "GET /instance/connectionState": connectionState,
+  "GET /instance/connect": connect,
+  "PUT /instance/restart": v1.restart,
+  "DELETE /instance/logout": logout,
+  "DELETE /instance/delete": v1.remove,
+  "POST /webhook/set": v1.webhookSet,
+  "GET /webhook/find": v1.webhookFind,
 };
 
 /** Answers one request and changes the model as the request does. */
@@ -60,6 +73,7 @@ export function answer(
   if (server.licence && route !== "/" && !/^\/(manager|license)/.test(route)) {
     return licenceRequired();
   }
+  const old = isV1(server.version);
   const context = {
     model,
     server,
@@ -69,8 +83,9 @@ export function answer(
   };
   switch (`${method} ${route.length > 1 ? route.replace(/\/$/, "") : route}`) {
     case "GET /":
-      return root(context);
+      return old ? v1.root(context) : root(context);
     case "POST /verify-creds":
+      if (old) break;
       return verifyCreds(context);
     case "POST /instance/create":
       return create(context);
@@ -78,7 +93,8 @@ export function answer(
       return fetchInstances(context);
   }
   const named = /^(\/\w+\/\w+)\/([^/]+)\/?$/.exec(route);
-  const handler = named && INSTANCE_ROUTES[`${method} ${named[1]}`];
+  const routes = old ? V1_INSTANCE_ROUTES : INSTANCE_ROUTES;
+  const handler = named && routes[`${method} ${named[1]}`];
   if (!handler) return failure(404, [`Cannot ${method} ${request.path}`]);
   let name;
   try {

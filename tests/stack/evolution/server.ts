@@ -6,6 +6,7 @@ import { faulty, type GatewayMode, json, type ModeName, sameForAll } from "./fau
 import { type Instance, Model } from "./model.ts";
 import { type Incoming, nameIn } from "./request.ts";
 import { answer } from "./routes.ts";
+import type { Version } from "./versions.ts";
 
 /** One request that the gateway received. */
 export interface RecordedRequest {
@@ -39,6 +40,8 @@ export interface Gateway {
   readonly peakInFlight: number;
   /** The mode in force. */
   readonly mode: GatewayMode;
+  /** The version it is. */
+  readonly version: Version;
   /** The truth about all instances. */
   readonly instances: ReadonlyMap<string, Instance>;
   /** Creates an instance or changes it. */
@@ -59,17 +62,20 @@ export interface Gateway {
   reboot(): void;
   /** How the whole gateway behaves from now on. */
   behave(mode: GatewayMode | ModeName): Promise<void>;
+  /** Becomes another version, with the same instances in the same condition. */
+  upgrade(version: Version): void;
   /** Forgets the recorded requests and the peak. */
   forget(): void;
   /** Closes both listeners and drops what is in flight. */
   stop(): Promise<void>;
 }
 
-/** Starts a gateway on 127.0.0.1; a free port and a random key unless given. */
+/** Starts a gateway on 127.0.0.1; a free port, a random key and version 2.3.6 unless given. */
 export async function startGateway(
-  options: { port?: number; key?: string; control_port?: number } = {},
+  options: { port?: number; key?: string; control_port?: number; version?: Version } = {},
 ): Promise<Gateway> {
   const gateway = new SimulatedGateway(options.key ?? crypto.randomUUID());
+  if (options.version) gateway.upgrade(options.version);
   await gateway.start(options.port ?? 0, options.control_port ?? 0);
   return gateway;
 }
@@ -98,6 +104,10 @@ class SimulatedGateway implements Gateway {
 
   get controlUrl(): string {
     return `http://127.0.0.1:${this.controls?.port}`;
+  }
+
+  get version(): Version {
+    return this.model.version;
   }
 
   get instances(): ReadonlyMap<string, Instance> {
@@ -145,6 +155,10 @@ class SimulatedGateway implements Gateway {
 
   reboot(): void {
     this.model.reboot();
+  }
+
+  upgrade(version: Version): void {
+    this.model.version = version;
   }
 
   forget(): void {
@@ -204,7 +218,10 @@ class SimulatedGateway implements Gateway {
     if (hang || !this.listener) return new Response(null, { status: 503 });
     const other = sameForAll(mode, url, incoming.path) ?? faulty(fault);
     if (other) return other;
-    const server = { key, url, licence: mode.mode === "licence" };
+    const licence = mode.mode === "licence";
+    // Only 2.4 has the gate.
+    const version: Version = licence ? "2.4.0-rc2" : this.version;
+    const server = { key, url, version, licence };
     const made = answer(this.model, server, incoming);
     const response = json(made);
     if (mode.realistic_waits) await this.pause(made.wait_ms ?? 0, gone);

@@ -3,21 +3,24 @@
 import { type Answer, databaseDown, failure, ok, unauthorized } from "./answers.ts";
 import { connect } from "./instance_routes.ts";
 import type { Instance, Model, Setting } from "./model.ts";
+import { wrapped } from "./v1.ts";
+import { isV1 } from "./versions.ts";
 import type { Context } from "./request.ts";
 import { type WebhookSettings, written } from "./webhook.ts";
 
 const CLIENT_NAME = "evolution_exchange";
 
 /** The greeting, without a key: the version is in it (A1). */
-export function root({ server: { url, licence } }: Context): Answer {
+export function root({ server: { url, version } }: Context): Answer {
+  const lookedUp = version >= "2.3" ? { whatsappWebVersion: "2.3000.1027934701" } : {};
   return ok({
     status: 200,
     message: "Welcome to the Evolution API, it is working!",
-    version: licence ? "2.4.0-rc2" : "2.3.6",
+    version,
     clientName: CLIENT_NAME,
     manager: `${url}/manager`,
     documentation: "https://doc.evolution-api.com",
-    whatsappWebVersion: "2.3000.1027934701",
+    ...lookedUp,
   });
 }
 
@@ -42,15 +45,17 @@ export function create(context: Context): Answer {
   if (typeof instanceName !== "string" || instanceName === "") {
     return failure(400, [['instance requires property "instanceName"']]);
   }
+  const old = isV1(server.version);
+  const mandatory = !old || integration !== undefined;
   if (
-    !["WHATSAPP-BAILEYS", "WHATSAPP-BUSINESS", "EVOLUTION"].includes(
+    mandatory && !["WHATSAPP-BAILEYS", "WHATSAPP-BUSINESS", "EVOLUTION"].includes(
       integration as string,
     )
   ) {
     return failure(400, ["Invalid integration"]); // A8
   }
   const instance = model.create(instanceName, {
-    integration: integration as string,
+    integration: integration as string | undefined,
     token: token as string | undefined,
     number: number as string | undefined,
     setting: settingsIn(rest),
@@ -65,7 +70,7 @@ export function create(context: Context): Answer {
       accessTokenWaBusiness: "",
       status: instance.row.connectionStatus,
     },
-    hash: instance.row.token,
+    hash: old ? { apikey: instance.row.token } : instance.row.token,
     webhook: webhook ? createWebhook(instance, webhook as WebhookSettings, model) : {},
     websocket: {},
     rabbitmq: {},
@@ -130,13 +135,20 @@ export function fetchInstances({ model, server, key, query }: Context): Answer {
       .slice(0, 1);
   } else if (name) {
     found = [model.instances.get(name)].filter((i) => i !== undefined);
+  } else if (isV1(server.version)) {
+    found = all.filter((i) => i.memory !== "absent");
+    return ok(found.map((i) => wrapped(i, server)));
   } else {
     return ok(all.map(listed)); // N5: bulk lists what is not loaded, too
   }
   // N4: by name only what is loaded is found.
   const absent = found.find((i) => i.memory === "absent")?.row.name;
   const missing = absent ?? (found.length === 0 ? id || number || name : null);
-  return missing ? failure(404, [`Instance "${missing}" not found`]) : ok(found.map(listed));
+  if (missing) return failure(404, [`Instance "${missing}" not found`]);
+  if (!isV1(server.version)) return ok(found.map(listed));
+  const elements = found.map((i) => wrapped(i, server));
+  // Asked with the global key for one, no list is put around it.
+  return ok(key === server.key && name ? elements[0] : elements);
 }
 
 /** The row as `fetchInstances` lists it, with its relations; the webhook is not among them. */
@@ -152,7 +164,6 @@ function listed({ row, setting }: Instance): object {
   };
   return {
     ...row,
-    profilePicUrl: null,
     businessId: null,
     clientName: CLIENT_NAME,
     ...relations,
