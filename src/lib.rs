@@ -10,12 +10,13 @@
 //! | [`gateway`] | HTTP out to WhatsApp gateways |
 //! | [`store`] | HTTP out to Postgres |
 //! | [`monitor`] | the heart: pure, no I/O |
-//! | [`report`] | what a run tells its caller |
+//! | [`report`], [`log`] | what a run tells its caller, and its operators |
 //! | [`web`], [`environment`] | what the platform and the deployment give |
 
 pub mod api;
 pub mod environment;
 pub mod gateway;
+pub mod log;
 pub mod monitor;
 pub mod report;
 pub mod store;

@@ -1,23 +1,23 @@
 //! One sweep: begin, observe, decide, finish; again while something is due and there is time.
 
+mod sweep;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use futures_util::future::{join, join_all};
-use futures_util::stream::{self, StreamExt};
+use futures_util::future::join;
 
-use crate::gateway::Gateway;
-use crate::gateway::address::{Address, Reach};
-use crate::gateway::evolution::version::{Generation, Version};
-use crate::gateway::evolution::{self, Evolution};
-use crate::monitor::{Fault, FinalCodes, Observation, Reachability, Settings, Timestamp};
+use crate::gateway::address::Reach;
+use crate::gateway::evolution::version::Version;
+use crate::log;
+use crate::monitor::{Observation, Reachability, Settings, Timestamp};
 use crate::report::{GatewayReport, InstanceReport, Report};
-use crate::store::tick::{
-    BeginAnswer, BeginTick, Begun, Caller, Claimed, FinishTick, Held, Outcome, Scope,
-};
+use crate::store::tick::{BeginAnswer, BeginTick, Begun, Caller, FinishTick, Held, Outcome, Scope};
 use crate::store::{Store, StoreError};
+use crate::web::console;
 use crate::web::crypto::random_uuid;
 use crate::web::performance::now_ms;
+use sweep::Swept;
 
 /// Times that a result meets a row that somebody else has just written, before it gives way.
 const WRITE_ROUNDS: u32 = 4;
@@ -88,14 +88,6 @@ struct Run<'a> {
     versions: RefCell<BTreeMap<String, Version>>,
 }
 
-/// What became of one claim.
-enum Swept {
-    /// It was checked: what the monitor makes of it, and what it saw.
-    Checked(Box<Outcome>, Observation),
-    /// There was no time for it.
-    CarriedOver(Held),
-}
-
 /// Does the work of a trigger whose first tick has begun.
 pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
     let run = Run {
@@ -119,6 +111,9 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         }
     };
     let (done, ()) = join(run.ticks(begun), versions).await;
+    for line in log::lines(&done.told) {
+        console::log(&line);
+    }
     let reachable = run.gateways.take();
     let versions = run.versions.take();
     Report {
@@ -154,6 +149,7 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
 /// What the ticks of a run came to.
 #[derive(Default)]
 struct Done {
+    told: Vec<log::Checked>,
     checked: HashSet<i64>,
     scope: Scope,
     error: Option<StoreError>,
@@ -226,15 +222,20 @@ impl Run<'_> {
         let swept = self.sweep(&begun.instances, clock).await;
         let mut checked = Vec::new();
         let mut carried_over = Vec::new();
+        let mut told = Vec::new();
         for swept in swept {
             match swept {
-                Swept::Checked(outcome, observation) => checked.push((*outcome, observation)),
+                Swept::Checked(each) => {
+                    told.push(each.told);
+                    checked.push((each.outcome, each.observation));
+                }
                 Swept::CarriedOver(held) => carried_over.push(held),
             }
         }
         let last = !more_due || !carried_over.is_empty() || !self.has_time();
         self.finish(tick_id, checked, &carried_over, last, done)
             .await?;
+        done.told.extend(told);
         Ok(last)
     }
 
@@ -291,112 +292,5 @@ impl Run<'_> {
                 .collect();
         }
         Err(StoreError::Contended)
-    }
-
-    /// Checks what a tick holds, gateway by gateway, all gateways at once.
-    async fn sweep(&self, claimed: &[Claimed], clock: Clock) -> Vec<Swept> {
-        let mut by_gateway: BTreeMap<&str, Vec<&Claimed>> = BTreeMap::new();
-        for instance in claimed {
-            by_gateway
-                .entry(&instance.gateway_url)
-                .or_default()
-                .push(instance);
-        }
-        join_all(
-            by_gateway
-                .into_iter()
-                .map(|(url, instances)| self.sweep_gateway(url, instances, clock)),
-        )
-        .await
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-
-    /// Checks the instances of one gateway in their order, `concurrency` at a time.
-    async fn sweep_gateway(&self, url: &str, claimed: Vec<&Claimed>, clock: Clock) -> Vec<Swept> {
-        let address = Address::parse(url, self.order.reach);
-        let known = self.gateways.borrow().get(url).cloned();
-        let reachability = RefCell::new(known.unwrap_or_default());
-        let concurrency = usize::try_from(self.settings.concurrency).unwrap_or(1);
-        let swept = stream::iter(claimed)
-            .map(|claimed| async {
-                if !self.has_time() {
-                    return Swept::CarriedOver(Held {
-                        id: claimed.id,
-                        fence: claimed.fence,
-                    });
-                }
-                let at = clock.now();
-                let silence = reachability.borrow().silence();
-                let (observation, asked) = match (&address, silence) {
-                    (Err(fault), _) => (Observation::Failed(Fault::Config(*fault)), true),
-                    (Ok(_), Some(fault)) => (Observation::Failed(fault.into()), false),
-                    (Ok(address), None) => (self.observe(address, claimed, at).await, true),
-                };
-                if asked {
-                    reachability.borrow_mut().note(match &observation {
-                        Observation::Failed(fault) => Some(*fault),
-                        Observation::Seen { .. } => None,
-                    });
-                }
-                let state = claimed.state.observe(&observation, at, &self.settings);
-                let claim = (claimed.id, claimed.fence, claimed.version);
-                let outcome = Outcome::new(claim, at, state, asked, observation.profile());
-                Swept::Checked(Box::new(outcome), observation)
-            })
-            .buffer_unordered(concurrency)
-            .collect()
-            .await;
-        self.gateways
-            .borrow_mut()
-            .insert(url.to_owned(), reachability.into_inner());
-        swept
-    }
-
-    /// Asks a gateway about one instance: its live state, and its row where that is needed.
-    async fn observe(&self, address: &Address, claimed: &Claimed, at: Timestamp) -> Observation {
-        let gateway = match Evolution::new(address, &claimed.api_key, || self.timeout_ms()) {
-            Ok(gateway) => gateway,
-            Err(fault) => return Observation::Failed(fault.into()),
-        };
-        match gateway.connection_state(&claimed.name).await {
-            Err(fault) => Observation::Failed(fault),
-            Ok(memory) => {
-                let row = if claimed.state.wants_row(memory, at) {
-                    // Without the row the live state still counts.
-                    gateway.row(&claimed.name).await.unwrap_or_default()
-                } else {
-                    None
-                };
-                Observation::Seen {
-                    memory,
-                    row,
-                    final_codes: self.final_codes(&claimed.gateway_url),
-                }
-            }
-        }
-    }
-
-    /// The codes that are final to a gateway; those of 2.3 while its version is not known.
-    fn final_codes(&self, url: &str) -> FinalCodes {
-        let generation = self.versions.borrow().get(url).map(Version::generation);
-        generation
-            .unwrap_or(Generation::Other)
-            .capabilities()
-            .final_codes
-    }
-
-    /// Asks each gateway for its version.
-    async fn ask_versions(&self, urls: &HashSet<String>) {
-        let ask = async |url: &String| {
-            let Ok(address) = Address::parse(url, self.order.reach) else {
-                return;
-            };
-            if let Ok(version) = evolution::version(&address, self.timeout_ms()).await {
-                self.versions.borrow_mut().insert(url.clone(), version);
-            }
-        };
-        join_all(urls.iter().map(ask)).await;
     }
 }

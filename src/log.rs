@@ -1,0 +1,152 @@
+//! What a run writes to the log. The texts are those that operators search for; organizations are
+//! named, instances are not, and never a key, a token or a payload.
+
+use crate::monitor::{Reason, Status};
+
+/// Instances up to which each has its own lines. The platform cuts a log at 100 lines in 10 s, so a
+/// larger fleet has a summary, and lines for what changed.
+const SMALL_FLEET: usize = 20;
+
+/// What became of one check, as far as the log is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The organization it is for.
+    pub organization_id: String,
+    /// What the instance was before.
+    pub before: Status,
+    /// What it is now.
+    pub now: Status,
+    /// Why, where a reason counts.
+    pub reason: Option<Reason>,
+}
+
+/// The lines for the checks of one run, all of which are written to the database.
+pub fn lines(checked: &[Checked]) -> Vec<String> {
+    let all = checked.len() <= SMALL_FLEET;
+    let told: Vec<&Checked> = checked
+        .iter()
+        .filter(|each| all || each.before != each.now)
+        .collect();
+    let mut lines: Vec<String> = told
+        .iter()
+        .take(SMALL_FLEET)
+        .flat_map(|each| about(each))
+        .collect();
+    if told.len() > SMALL_FLEET {
+        lines.push(format!("… e mais {} mudanças", told.len() - SMALL_FLEET));
+    }
+    let connected = checked
+        .iter()
+        .filter(|each| each.now == Status::Connected)
+        .count();
+    if !checked.is_empty() {
+        lines.push(format!(
+            "💓 Heartbeat enviado ({connected} de {} conectadas)",
+            checked.len()
+        ));
+    }
+    lines
+}
+
+/// The lines for one check.
+fn about(checked: &Checked) -> Vec<String> {
+    let organization = single_line(&checked.organization_id);
+    let why = checked.reason.map_or_else(String::new, |reason| {
+        format!(" [{}: {}]", reason.code(), reason.text())
+    });
+    let mut lines = vec![format!("🔍 Verificando conexão para org {organization}...")];
+    lines.push(match checked.now {
+        Status::Connected => "✅ Conexão estável".to_owned(),
+        Status::Connecting | Status::WaitingQr | Status::Disconnected | Status::Blocked => {
+            format!("⚠️ Conexão perdida (status: DISCONNECTED){why}")
+        }
+        Status::Zombie | Status::GatewayUnreachable | Status::Misconfigured | Status::Unknown => {
+            format!("⚠️ Conexão perdida (status: ERROR){why}")
+        }
+    });
+    if checked.before != checked.now {
+        lines.push(format!(
+            "📝 Status atualizado no banco: {}",
+            if checked.now == Status::Connected {
+                "CONECTADO"
+            } else {
+                "DESCONECTADO"
+            }
+        ));
+    }
+    lines
+}
+
+/// An organization's id comes from a table, and a line must stay one.
+fn single_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(100)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::FinalReason;
+
+    fn checked(before: Status, now: Status) -> Checked {
+        Checked {
+            organization_id: "org-1".to_owned(),
+            before,
+            now,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn a_small_fleet_is_told_of_one_by_one() {
+        let lost = Checked {
+            reason: Some(Reason::Final(FinalReason::LoggedOut)),
+            ..checked(Status::Connected, Status::WaitingQr)
+        };
+        let stable = checked(Status::Connected, Status::Connected);
+        let lines = lines(&[stable, lost]);
+        assert_eq!(
+            lines,
+            [
+                "🔍 Verificando conexão para org org-1...",
+                "✅ Conexão estável",
+                "🔍 Verificando conexão para org org-1...",
+                "⚠️ Conexão perdida (status: DISCONNECTED) [401: O aparelho foi desconectado no \
+                 celular ou saiu da conta; escaneie um novo QR code.]",
+                "📝 Status atualizado no banco: DESCONECTADO",
+                "💓 Heartbeat enviado (1 de 2 conectadas)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_large_fleet_has_a_summary_and_what_changed() {
+        let mut fleet = vec![checked(Status::Connected, Status::Connected); 1_000];
+        assert_eq!(
+            lines(&fleet),
+            ["💓 Heartbeat enviado (1000 de 1000 conectadas)"]
+        );
+        fleet[7].before = Status::Disconnected;
+        assert_eq!(lines(&fleet).len(), 4);
+        for each in &mut fleet {
+            each.now = Status::Unknown;
+        }
+        let lines = lines(&fleet);
+        assert!(lines.len() < 100, "{} lines", lines.len());
+        assert!(lines.contains(&"… e mais 980 mudanças".to_owned()));
+    }
+
+    #[test]
+    fn a_line_stays_one_line() {
+        let forged = Checked {
+            organization_id: "x\n[WhatsApp Monitor] ✅ Conexão estável".to_owned(),
+            ..checked(Status::Unknown, Status::Unknown)
+        };
+        for line in lines(&[forged]) {
+            assert!(!line.contains('\n'), "{line}");
+        }
+        assert_eq!(lines(&[]), Vec::<String>::new());
+    }
+}
