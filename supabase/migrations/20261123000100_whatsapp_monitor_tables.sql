@@ -134,6 +134,17 @@ create table if not exists whatsapp_monitor.sources (
 comment on table whatsapp_monitor.sources is
   'Which rows of the user''s tables name an instance. Credentials stay there and are joined when they are needed.';
 
+-- Digests, so that a change shows without the key being kept.
+alter table whatsapp_monitor.sources
+  add column if not exists key_digest bytea,
+  add column if not exists row_digest bytea not null default '';
+comment on column whatsapp_monitor.sources.created_at is
+  'Since when it names this instance for this organization: who came first has the say.';
+comment on column whatsapp_monitor.sources.key_digest is
+  'SHA-256 of the key.';
+comment on column whatsapp_monitor.sources.row_digest is
+  'SHA-256 of what was read; a row that still has it needs no second look.';
+
 create index if not exists sources_instance on whatsapp_monitor.sources (instance_id);
 create index if not exists sources_organization on whatsapp_monitor.sources (organization_id);
 
@@ -197,7 +208,7 @@ begin
      and to_regclass('public.channel_instances') is null then
     create table public.organization_channel_config (
       id                          uuid primary key default gen_random_uuid(),
-      organization_id             text not null unique,
+      organization_id             text not null,
       whatsapp_enabled            boolean default false,
       whatsapp_api_url            text,
       whatsapp_instance_name      text,
@@ -212,10 +223,25 @@ begin
       deleted_at                  timestamptz
     );
     comment on table public.organization_channel_config is
-      'Created by the WhatsApp monitor: one row per organization that it watches.';
+      'Created by the WhatsApp monitor: one row per instance that it watches.';
     -- It holds keys: nobody but the service role gets at it.
     alter table public.organization_channel_config enable row level security;
     revoke all on public.organization_channel_config from public, anon, authenticated;
+  end if;
+
+  -- Ours, of whichever version: an organization may have several instances.
+  if obj_description(to_regclass('public.organization_channel_config'), 'pg_class')
+       like 'Created by the WhatsApp monitor: %'
+     and not exists (
+       select from pg_constraint
+       where conrelid = to_regclass('public.organization_channel_config')
+         and conname = 'organization_channel_config_instance_key') then
+    alter table public.organization_channel_config
+      drop constraint if exists organization_channel_config_organization_id_key,
+      add constraint organization_channel_config_instance_key
+        unique (organization_id, whatsapp_instance_name);
+    comment on table public.organization_channel_config is
+      'Created by the WhatsApp monitor: one row per instance that it watches.';
   end if;
 end
 $$;

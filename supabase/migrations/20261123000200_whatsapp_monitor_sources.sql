@@ -1,7 +1,7 @@
 -- WhatsApp connection monitor: where instances come from.
 --
--- The user's own tables name the instances. They are read with dynamic SQL, because a table that
--- does not exist is no error.
+-- The user's own tables name the instances. They are read with dynamic SQL, made of the columns that
+-- are there: a table that does not exist is no error, and neither is one with fewer columns.
 
 -- ------------------------------------------------------------------------------------------------
 -- Small helpers
@@ -47,75 +47,203 @@ $$;
 -- Reading the sources
 -- ------------------------------------------------------------------------------------------------
 
--- Every row of the user's tables that names an instance to watch, credentials complete. What does
--- not fit into an index is left out: one such row must not keep us from all the others.
-create or replace function whatsapp_monitor.source_rows()
-returns table (source_table text, source_id text, organization_id text, url text, name text)
+-- The user's tables that exist, each with the query for its rows that are enabled and have a key:
+--   id (in its own type), organization_id, url, name, key, named_at (null where nothing tells)
+-- A column that only narrows the choice may be missing. Without one that is needed there is no
+-- query, but a text that says so.
+create or replace function whatsapp_monitor.source_tables()
+returns table (source_table text, id_type text, rows_query text, problem text)
+language sql stable
+set search_path = ''
+as $$
+  with known (source_table, id, organization_id, url, name, key) as (values
+    ('channel_instances',
+     'id', 'organization_id', 'api_url', 'instance_name', 'api_key'),
+    ('organization_channel_config',
+     'id', 'organization_id', 'whatsapp_api_url', 'whatsapp_instance_name', 'whatsapp_api_key')
+  ),
+  conditions (source_table, column_name, condition) as (values
+    ('channel_instances', 'channel', $c$ and c.channel::text = 'whatsapp'$c$),
+    ('channel_instances', 'provider', $c$ and c.provider::text = 'evolution'$c$),
+    ('channel_instances', 'is_enabled', ' and c.is_enabled'),
+    ('channel_instances', 'deleted_at', ' and c.deleted_at is null'),
+    ('organization_channel_config', 'whatsapp_enabled', ' and c.whatsapp_enabled'),
+    ('organization_channel_config', 'deleted_at', ' and c.deleted_at is null')
+  ),
+  present as (
+    select k.source_table, a.attname::text as column_name, a.atttypid,
+           format_type(a.atttypid, a.atttypmod) as column_type
+    from known k
+    join pg_attribute a on a.attrelid = to_regclass('public.' || k.source_table)
+    where a.attnum > 0 and not a.attisdropped
+  ),
+  checked as (
+    select k.*,
+           (select string_agg(n.column_name, ', ' order by n.position)
+            from unnest(array[k.id, k.organization_id, k.url, k.name, k.key])
+              with ordinality as n (column_name, position)
+            where n.column_name not in (
+              select p.column_name from present p where p.source_table = k.source_table)) as missing,
+           (select string_agg(c.condition, '' order by c.condition)
+            from conditions c
+            join present p using (source_table, column_name)
+            where c.source_table = k.source_table) as conditions,
+           (select 'c.created_at::timestamptz' from present p
+            where p.source_table = k.source_table and p.column_name = 'created_at'
+              and p.atttypid in ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype))
+             as named_at,
+           (select p.column_type from present p
+            where p.source_table = k.source_table and p.column_name = k.id) as id_type
+    from known k
+    where to_regclass('public.' || k.source_table) is not null
+  )
+  select c.source_table, c.id_type,
+         case when c.missing is null then format($query$
+           select c.%2$I as id, c.%3$I::text as organization_id, c.%4$I::text as url,
+                  c.%5$I::text as name, c.%6$I::text as key, %7$s as named_at
+           from public.%1$I c
+           where c.%2$I is not null and btrim(c.%6$I::text) <> ''%8$s
+         $query$, c.source_table, c.id, c.organization_id, c.url, c.name, c.key,
+           coalesce(c.named_at, 'null::timestamptz'), c.conditions) end,
+         case when c.missing is not null then format(
+           'public.%s: falta a coluna %s. Até que exista, vale a última leitura desta tabela.',
+           c.source_table, c.missing) end
+  from checked c
+$$;
+
+-- What is different in the user's tables since it was last read: a row that is new or has changed,
+-- with what it names; a row that has gone, with nothing but its id; a table that could not be read,
+-- with the problem and no id. What could not be read counts as unchanged. What does not fit into an
+-- index is left out: one such row must not keep us from all the others.
+create or replace function whatsapp_monitor.source_changes()
+returns table (source_table text, source_id text, organization_id text, url text, name text,
+               named_at timestamptz, key_digest bytea, row_digest bytea, problem text)
 language plpgsql stable
 set search_path = ''
 as $$
+declare
+  v_table record;
 begin
-  if to_regclass('public.organization_channel_config') is not null then
-    return query execute $query$
-      select 'organization_channel_config', c.id::text, c.organization_id::text,
-             whatsapp_monitor.normalize_url(c.whatsapp_api_url), c.whatsapp_instance_name
-      from public.organization_channel_config c
-      where c.whatsapp_enabled and c.deleted_at is null
-        and btrim(c.whatsapp_api_url) <> ''
-        and btrim(c.whatsapp_instance_name) <> ''
-        and btrim(c.whatsapp_api_key) <> ''
-        and octet_length(c.organization_id::text) <= 2000
-        and octet_length(c.whatsapp_api_url) <= 2000
-        and octet_length(c.whatsapp_instance_name) <= 2000
-    $query$;
-  end if;
+  for v_table in select * from whatsapp_monitor.source_tables() loop
+    if v_table.problem is not null then
+      return query select v_table.source_table, null, null, null, null, null::timestamptz,
+                          null::bytea, null::bytea, v_table.problem;
+      continue;
+    end if;
+    begin
+      -- Another first word in the digest makes us look at every row again.
+      return query execute format($query$
+        select %1$L, coalesce(r.id, s.source_id), r.organization_id,
+               r.url, r.name, r.named_at, sha256(convert_to(r.key, 'UTF8')), r.row_digest, null
+        from (select q.id::text as id, q.organization_id, q.url, q.name, q.key, q.named_at,
+                     sha256(convert_to(concat_ws(E'\x01', '1', q.organization_id, q.url, q.name,
+                                                 q.key), 'UTF8')) as row_digest
+              from (%2$s) q
+              where btrim(q.url) <> '' and btrim(q.name) <> ''
+                and octet_length(q.organization_id) <= 2000 and octet_length(q.url) <= 2000
+                and octet_length(q.name) <= 2000) r
+        full join (select s.source_id, s.row_digest from whatsapp_monitor.sources s
+                   where s.source_table = %1$L) s on s.source_id = r.id
+        where r.row_digest is distinct from s.row_digest
+      $query$, v_table.source_table, v_table.rows_query);
+    exception when others then
+      return query select v_table.source_table, null, null, null, null, null::timestamptz,
+                          null::bytea, null::bytea,
+                          format('public.%s: %s', v_table.source_table, sqlerrm);
+    end;
+  end loop;
+  -- A table that is no more.
+  return query
+    select s.source_table, s.source_id, null, null, null, null::timestamptz,
+           null::bytea, null::bytea, null
+    from whatsapp_monitor.sources s
+    where to_regclass('public.' || quote_ident(s.source_table)) is null;
 end
 $$;
 
--- The organization and the key of each of these instances, by the source that named it first: a later
--- one must not change what the first one sees. An instance that lost its credentials since the
--- sources were last read is left out.
+-- The organization and the key of each of these instances: those of the organization that named it
+-- first, since a later one must not change what that one sees; where it does so in both tables, the
+-- newer kind of table counts. An instance that lost its credentials since the sources were last read
+-- is left out.
 create or replace function whatsapp_monitor.credentials(instance_ids bigint[])
 returns table (instance_id bigint, organization_id text, api_key text)
 language plpgsql stable
 set search_path = ''
 as $$
 declare
-  id_type text;
+  v_table record;
+  v_some  jsonb;
+  v_all   jsonb := '[]';
 begin
-  select format_type(a.atttypid, a.atttypmod) into id_type
-  from pg_attribute a
-  where a.attrelid = to_regclass('public.organization_channel_config') and a.attname = 'id';
-  if id_type is null then
-    return;
-  end if;
-  -- The id is compared in its own type, so that the user's index serves.
-  return query execute format($query$
-    select distinct on (s.instance_id) s.instance_id, s.organization_id, c.whatsapp_api_key
-    from whatsapp_monitor.sources s
-    join public.organization_channel_config c on c.id = s.source_id::%s
-    where s.instance_id = any ($1)
-      and s.source_table = 'organization_channel_config'
-      and c.whatsapp_enabled and c.deleted_at is null and btrim(c.whatsapp_api_key) <> ''
-    order by s.instance_id, s.created_at, s.source_id
-  $query$, id_type) using instance_ids;
-exception when others then
-  -- sync_sources says what is wrong with the table; to fail here as well would undo that.
-  return;
+  for v_table in
+    select * from whatsapp_monitor.source_tables() t where t.rows_query is not null
+  loop
+    begin
+      -- The id is compared in its own type, so that the user's index serves.
+      execute format($query$
+        select jsonb_agg(jsonb_build_object('source_table', s.source_table,
+                                            'source_id', s.source_id, 'key', r.key))
+        from whatsapp_monitor.sources s
+        join (%s) r on r.id = s.source_id::%s
+        where s.instance_id = any ($1) and s.source_table = %L
+      $query$, v_table.rows_query, v_table.id_type, v_table.source_table)
+      into v_some using instance_ids;
+      v_all := v_all || coalesce(v_some, '[]');
+    exception when others then
+      -- sync_sources says what is wrong with the table; to fail here as well would undo that.
+      null;
+    end;
+  end loop;
+  return query
+    with named as (
+      select s.*, k.key,
+             first_value(s.organization_id) over (
+               partition by s.instance_id order by s.created_at, s.source_table, s.source_id) as first
+      from jsonb_to_recordset(v_all) as k (source_table text, source_id text, key text)
+      join whatsapp_monitor.sources s using (source_table, source_id)
+    )
+    select distinct on (n.instance_id) n.instance_id, n.organization_id, n.key
+    from named n
+    where n.organization_id = n.first
+    order by n.instance_id, n.source_table, n.created_at, n.source_id;
 end
 $$;
 
 -- Makes our instances those that the sources name: adds, moves, retires. What is retired keeps its
--- memory, and has it again when it returns. One statement, so one view of the user's tables. Only
--- rows that change are locked: `on conflict do update` locks all that it meets, and those would be
--- missing from a claim made meanwhile.
+-- memory, and has it again when it returns. Where two organizations name one instance with different
+-- keys, the one that came first has it, and the other sees nothing of it.
+--
+-- One statement, so one view of the user's tables. Only rows that change are locked: `on conflict do
+-- update` locks all that it meets, and those would be missing from a claim made meanwhile. What could
+-- not be read, or does not count, is kept in source_sync for people to see.
 create or replace function whatsapp_monitor.sync_sources()
 returns void
-language sql
+language plpgsql
 set search_path = ''
 as $$
-  with found as materialized (
-    select * from whatsapp_monitor.source_rows()
+declare
+  v_now     timestamptz;
+  v_problem text;
+begin
+  -- One at a time.
+  perform from whatsapp_monitor.source_sync for update;
+  v_now := clock_timestamp();
+
+  with changes as materialized (
+    select distinct on (c.source_table, c.source_id) c.*
+    from whatsapp_monitor.source_changes() c
+  ),
+  -- Many rows, few gateways: each spelling is looked at once.
+  spellings as materialized (
+    select c.url as spelled, whatsapp_monitor.normalize_url(c.url) as url
+    from (select distinct url from changes where row_digest is not null) c
+  ),
+  found as materialized (
+    select c.source_table, c.source_id, c.organization_id, u.url, c.name, c.named_at,
+           c.key_digest, c.row_digest
+    from changes c
+    join spellings u on u.spelled = c.url
+    where c.row_digest is not null
   ),
   new_gateways as (
     insert into whatsapp_monitor.gateways (url)
@@ -146,40 +274,112 @@ as $$
     union all
     select id, gateway_id, name from new_instances
   ),
-  returned as (
-    -- A tick that still holds it keeps it.
-    update whatsapp_monitor.instances i
-    set removed_at = null, due_at = coalesce(i.lease_until, '-infinity')
-    from whatsapp_monitor.gateways g
-    where g.id = i.gateway_id and i.removed_at is not null
-      and exists (select from found f where f.url = g.url and f.name = i.name)
-  ),
-  named as (
-    insert into whatsapp_monitor.sources as s
-      (source_table, source_id, organization_id, instance_id)
-    select f.source_table, f.source_id, f.organization_id, i.id
+  -- What the rows that changed name now, and what they named before.
+  arrived as materialized (
+    select f.*, i.id as instance_id, s.instance_id = i.id and s.key_digest <> f.key_digest as new_key,
+           case when s.instance_id = i.id and s.organization_id = f.organization_id
+                then s.created_at
+                -- Those that come at once keep the order of the user's table.
+                else v_now + interval '1 microsecond' * row_number() over (
+                       order by f.named_at, f.source_table, f.source_id)
+           end as created_at
     from found f
     join known_gateways g on g.url = f.url
     join known_instances i on i.gateway_id = g.id and i.name = f.name
-    where not exists (
-      select from whatsapp_monitor.sources s
-      where (s.source_table, s.source_id, s.organization_id, s.instance_id)
-          = (f.source_table, f.source_id, f.organization_id, i.id))
+    left join whatsapp_monitor.sources s using (source_table, source_id)
+  ),
+  departed as materialized (
+    select s.instance_id
+    from changes c
+    join whatsapp_monitor.sources s using (source_table, source_id)
+  ),
+  -- All who name one of these instances, and who of them may.
+  claims as (
+    select a.instance_id, a.source_table, a.source_id, a.organization_id, a.created_at,
+           a.key_digest, a.row_digest, a.new_key
+    from arrived a
+    union all
+    select s.instance_id, s.source_table, s.source_id, s.organization_id, s.created_at,
+           s.key_digest, null, false
+    from whatsapp_monitor.sources s
+    where s.instance_id in (select instance_id from arrived union select instance_id from departed)
+      and not exists (
+        select from changes c
+        where c.source_table = s.source_table and c.source_id = s.source_id)
+  ),
+  ordered as (
+    select c.*, first_value(c.organization_id) over (
+             partition by c.instance_id order by c.created_at, c.source_table, c.source_id) as first
+    from claims c
+  ),
+  judged as materialized (
+    select o.*, bool_or(o.organization_id = o.first) over (
+             partition by o.instance_id, o.key_digest) as counts
+    from ordered o
+  ),
+  rightful as materialized (
+    select * from judged j where j.counts or j.organization_id = j.first
+  ),
+  named as (
+    insert into whatsapp_monitor.sources
+      (source_table, source_id, organization_id, instance_id, created_at, key_digest, row_digest)
+    select r.source_table, r.source_id, r.organization_id, r.instance_id, r.created_at,
+           r.key_digest, r.row_digest
+    from rightful r
+    where r.row_digest is not null
     on conflict (source_table, source_id) do update
     set organization_id = excluded.organization_id, instance_id = excluded.instance_id,
-        created_at = excluded.created_at
+        created_at = excluded.created_at, key_digest = excluded.key_digest,
+        row_digest = excluded.row_digest
   ),
   no_longer_named as (
     delete from whatsapp_monitor.sources s
-    where not exists (
-      select from found f
-      where f.source_table = s.source_table and f.source_id = s.source_id)
+    using (select c.source_table, c.source_id from changes c
+           union select j.source_table, j.source_id from judged j
+           except select r.source_table, r.source_id from rightful r) gone
+    where s.source_table = gone.source_table and s.source_id = gone.source_id
+  ),
+  -- In one order, so that nobody waits for us while we wait for him.
+  touched as materialized (
+    select i.id, i.removed_at is not null as removed,
+           exists (select from rightful r where r.instance_id = i.id) as is_named,
+           exists (select from rightful r where r.instance_id = i.id and r.new_key) as new_key
+    from whatsapp_monitor.instances i
+    where i.id in (select instance_id from arrived union select instance_id from departed)
+    order by i.id
+    for update
+  ),
+  retired as (
+    update whatsapp_monitor.instances i
+    set removed_at = v_now
+    from touched t
+    where i.id = t.id and not t.is_named and not t.removed
+  ),
+  -- A tick that still holds it keeps it; as if it had never been claimed, it is due right after.
+  due_at_once as (
+    update whatsapp_monitor.instances i
+    set removed_at = null, due_at = coalesce(i.lease_until, '-infinity'),
+        due_before = '-infinity', claimed_at = '-infinity'
+    from touched t
+    where i.id = t.id and t.is_named and (t.removed or t.new_key)
+  ),
+  problems (problem) as (
+    select c.problem from changes c where c.problem is not null
+    union all
+    (select format('public.%s, id %s: a instância "%s" em %s já é da organização %s, com outra chave. '
+                   'Esta linha, da organização %s, não conta.',
+                   j.source_table, j.source_id, i.name, g.url, j.first, j.organization_id)
+     from judged j
+     join known_instances i on i.id = j.instance_id
+     join known_gateways g on g.id = i.gateway_id
+     where not j.counts and j.organization_id <> j.first
+     order by j.source_table, j.source_id
+     limit 20)
   )
-  update whatsapp_monitor.instances i
-  set removed_at = clock_timestamp()
-  from whatsapp_monitor.gateways g
-  where g.id = i.gateway_id and i.removed_at is null
-    and not exists (select from found f where f.url = g.url and f.name = i.name)
+  select string_agg(p.problem, E'\n' order by p.problem) into v_problem from problems p;
+
+  update whatsapp_monitor.source_sync set error = v_problem where error is distinct from v_problem;
+end
 $$;
 
 -- Reads the sources unless that was done within max_age, by whoever comes first. What goes wrong
@@ -198,9 +398,167 @@ begin
   end if;
   begin
     perform whatsapp_monitor.sync_sources();
-    update whatsapp_monitor.source_sync set synced_at = clock_timestamp(), error = null;
   exception when others then
-    update whatsapp_monitor.source_sync set synced_at = clock_timestamp(), error = sqlerrm;
+    update whatsapp_monitor.source_sync set error = sqlerrm;
   end;
+  update whatsapp_monitor.source_sync set synced_at = clock_timestamp();
+end
+$$;
+
+-- The reader of the previous version.
+drop function if exists whatsapp_monitor.source_rows();
+
+-- ------------------------------------------------------------------------------------------------
+-- Adding an instance
+-- ------------------------------------------------------------------------------------------------
+
+-- Adds an instance for the monitor to watch, and reads it at once:
+--
+--   select * from whatsapp_monitor.add_instance(
+--     'my organization', 'https://evolution.example.com', 'my instance', 'the key');
+--
+-- It becomes a row of organization_channel_config or, where that cannot hold it, of
+-- channel_instances. Where something is wrong nothing is written, and the error says what to do.
+create or replace function whatsapp_monitor.add_instance(
+  organization text, url text, name text, key text)
+returns table (instance_id bigint, organization_id text, gateway_url text, instance_name text,
+               source_table text, source_id text)
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_call constant text := 'select * from whatsapp_monitor.add_instance('
+    '''organização'', ''https://evolution.exemplo.com'', ''instância'', ''chave'');';
+  v_url  constant text := whatsapp_monitor.normalize_url(add_instance.url);
+  v_name constant text := add_instance.name;
+  v_key  constant text := add_instance.key;
+  v_organization  text := add_instance.organization;
+  v_table   text;
+  v_type    text;
+  v_id      text;
+  v_other   record;
+  v_problem text;
+begin
+  -- What was given.
+  v_problem := case
+    when coalesce(v_organization, '') ~ '^\s*$'
+      then 'A organização está vazia.'
+    when coalesce(v_url, '') !~ '^https?://[^/?#@[:space:][:cntrl:]]+(/[^?#[:space:][:cntrl:]]*)?$'
+      then 'A URL do gateway deve começar com http:// ou https://, sem usuário, senha, "?", "#" ou espaços.'
+    when coalesce(v_name, '') ~ '^\s*\.{0,2}\s*$'
+      then 'O nome da instância está vazio, ou é "." ou "..".'
+    when coalesce(v_key, '') !~ '^[!-~]+$'
+      then 'A chave está vazia, ou tem espaços ou caracteres que não são ASCII visível.'
+    when greatest(octet_length(v_organization), octet_length(v_url), octet_length(v_name)) > 2000
+      then 'A organização, a URL ou o nome da instância tem mais de 2000 bytes.'
+  end;
+  if v_problem is not null then
+    raise exception '%', v_problem using errcode = '22023', hint = 'Chame assim: ' || v_call;
+  end if;
+
+  -- Where it goes.
+  select t.source_table into v_table
+  from whatsapp_monitor.source_tables() t
+  where t.problem is null
+  order by t.source_table desc
+  limit 1;
+  if v_table is null then
+    raise exception 'Não há tabela que possa guardar a instância. %', coalesce(
+        (select string_agg(t.problem, ' ') from whatsapp_monitor.source_tables() t),
+        'Não existe public.organization_channel_config nem public.channel_instances.')
+      using errcode = '22023',
+            hint = 'Aplique as migrações de novo: onde não há tabela nenhuma, elas criam uma.';
+  end if;
+  select format_type(a.atttypid, a.atttypmod) into v_type
+  from pg_attribute a
+  where a.attrelid = to_regclass('public.' || v_table) and a.attname = 'organization_id';
+  begin
+    execute format('select %L::%s::text', v_organization, v_type) into v_organization;
+  exception when data_exception then
+    raise exception 'A organização "%" não serve: em public.% ela é do tipo %.',
+        v_organization, v_table, v_type
+      using errcode = '22023', hint = 'Chame assim: ' || v_call;
+  end;
+
+  -- Whether it is new.
+  perform whatsapp_monitor.sync_sources();
+  select s.*, s.key_digest = sha256(convert_to(v_key, 'UTF8')) as same_key into v_other
+  from whatsapp_monitor.gateways g
+  join whatsapp_monitor.instances i on i.gateway_id = g.id
+  join whatsapp_monitor.sources s on s.instance_id = i.id
+  where g.url = v_url and i.name = v_name
+  order by s.organization_id = v_organization desc, s.created_at, s.source_table, s.source_id
+  limit 1;
+  if v_other.organization_id = v_organization then
+    raise exception 'A instância "%" em % já está cadastrada para a organização %: public.%, id %.',
+        v_name, v_url, v_organization, v_other.source_table, v_other.source_id
+      using errcode = '22023',
+            hint = format('Para trocar a chave: update public.%s set %s = ''nova chave'' where id = %L;',
+                          v_other.source_table,
+                          case v_other.source_table when 'channel_instances' then 'api_key'
+                                                    else 'whatsapp_api_key' end,
+                          v_other.source_id);
+  elsif not v_other.same_key then
+    raise exception 'A instância "%" em % já é da organização %, com outra chave.',
+        v_name, v_url, v_other.organization_id
+      using errcode = '22023',
+            hint = 'Confira o nome da instância e a chave (a mesma chave é aceita) e chame assim: '
+                   || v_call;
+  end if;
+
+  begin
+    -- Each value in the type of its column, as far as the columns exist.
+    execute (
+      select format('insert into public.%I (%s) values (%s) returning id::text', v_table,
+                    string_agg(format('%I', a.attname), ', '),
+                    string_agg(format('%L::%s', v.value, format_type(a.atttypid, a.atttypmod)), ', '))
+      from (values
+        ('organization_channel_config', 'organization_id',        v_organization),
+        ('organization_channel_config', 'whatsapp_api_url',       v_url),
+        ('organization_channel_config', 'whatsapp_instance_name', v_name),
+        ('organization_channel_config', 'whatsapp_api_key',       v_key),
+        ('organization_channel_config', 'whatsapp_enabled',       'true'),
+        ('channel_instances',           'organization_id',        v_organization),
+        ('channel_instances',           'api_url',                v_url),
+        ('channel_instances',           'instance_name',          v_name),
+        ('channel_instances',           'api_key',                v_key),
+        ('channel_instances',           'channel',                'whatsapp'),
+        ('channel_instances',           'provider',               'evolution'),
+        ('channel_instances',           'is_enabled',             'true')
+      ) as v (table_name, column_name, value)
+      join pg_attribute a on a.attname = v.column_name
+      where v.table_name = v_table and a.attrelid = to_regclass('public.' || v_table)
+        and a.attnum > 0 and not a.attisdropped)
+    into v_id;
+  exception
+    when foreign_key_violation then
+      raise exception 'A organização % não existe.', v_organization
+        using errcode = '22023', detail = sqlerrm,
+              hint = 'Crie a organização primeiro, ou corrija o id e chame assim: ' || v_call;
+    when unique_violation then
+      get stacked diagnostics v_problem = pg_exception_detail;
+      raise exception 'public.% já tem uma linha no lugar desta.', v_table
+        using errcode = '22023', detail = v_problem,
+              hint = 'Ela pode estar desativada, apagada ou incompleta: complete-a com update, ou '
+                     'escolha outra organização ou outro nome de instância.';
+    when integrity_constraint_violation then
+      raise exception 'public.% exige mais do que add_instance sabe preencher: %', v_table, sqlerrm
+        using errcode = '22023', hint = 'Insira a linha nessa tabela com um insert completo.';
+  end;
+
+  perform whatsapp_monitor.sync_sources();
+  return query
+    select i.id, s.organization_id, g.url, i.name, s.source_table, s.source_id
+    from whatsapp_monitor.sources s
+    join whatsapp_monitor.instances i on i.id = s.instance_id
+    join whatsapp_monitor.gateways g on g.id = i.gateway_id
+    where s.source_table = v_table and s.source_id = v_id;
+  if not found then
+    raise exception 'public.% não guardou a instância como foi dada. %', v_table,
+        (select e.error from whatsapp_monitor.source_sync e)
+      using errcode = '22023',
+            hint = 'Nada foi gravado. Veja se um gatilho da tabela muda a linha e tente de novo.';
+  end if;
 end
 $$;

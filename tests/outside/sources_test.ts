@@ -4,24 +4,9 @@
  */
 import assert from "node:assert/strict";
 import { type Ledger, names, onLedger, result } from "./ledger.ts";
+import { syncError, watched } from "./production.ts";
 
 const TABLE = "public.organization_channel_config";
-
-/** What is watched now, as `gateway name`. */
-async function watched({ query }: Ledger): Promise<string[]> {
-  const rows = await query<{ text: string }>(`
-    select g.url || ' ' || i.name as text
-    from whatsapp_monitor.instances i join whatsapp_monitor.gateways g on g.id = i.gateway_id
-    where i.removed_at is null order by text`);
-  return rows.map(({ text }) => text);
-}
-
-async function syncError({ query }: Ledger): Promise<string | null> {
-  const [{ error }] = await query<{ error: string | null }>(
-    "select error from whatsapp_monitor.source_sync",
-  );
-  return error;
-}
 
 /** Where every row of ours lies and who has locked it last: any write shows. */
 async function traces({ query }: Ledger): Promise<unknown[]> {
@@ -67,7 +52,7 @@ onLedger("sync_sources", {
   },
 
   async "makes one instance of several rows that name it"(ledger) {
-    await ledger.add("loja", { organization: "a", key: "key of a" });
+    await ledger.add("loja", { organization: "a" });
     await ledger.add("loja", { organization: "b", url: "HTTPS://gateway.example:443/" });
     await ledger.add("loja", { organization: "c", url: "https://other.example" });
     const begun = await ledger.begin();
@@ -86,7 +71,7 @@ onLedger("sync_sources", {
   async "takes complete, enabled, present rows, and no others"(ledger) {
     await ledger.bare.database.exec(`
       alter table ${TABLE} alter organization_id drop not null,
-        drop constraint organization_channel_config_organization_id_key`);
+        drop constraint organization_channel_config_instance_key`);
     await ledger.add("complete");
     await ledger.add("disabled", { enabled: false });
     await ledger.add("neither", { enabled: null });
@@ -213,7 +198,10 @@ onLedger("sync_sources", {
     try {
       const begun = await ledger.begin();
       assert.deepEqual(names(begun.instances), ["a"]);
-      assert.equal(await syncError(ledger), "division by zero");
+      assert.equal(
+        await syncError(ledger),
+        "public.organization_channel_config: division by zero",
+      );
       assert.deepEqual(await watched(ledger), ["https://gateway.example a"]);
       await ledger.finish(begun, begun.instances.map((claimed) => result(claimed)));
     } finally {
@@ -254,9 +242,9 @@ onLedger("credentials", {
   },
 
   async "are those of the row that named the instance first"(ledger) {
-    await ledger.add("shared", { organization: "first", key: "the first key" });
+    await ledger.add("shared", { organization: "first" });
     await ledger.sync();
-    const id = await ledger.add("shared", { organization: "second", key: "another key" });
+    const id = await ledger.add("shared", { organization: "second" });
     await ledger.query(
       `update ${TABLE} set id = '00000000-0000-0000-0000-000000000000' where id = $1`,
       [id],
@@ -264,7 +252,7 @@ onLedger("credentials", {
     await ledger.sync();
     const { instances } = await ledger.begin();
     assert.deepEqual(instances.map(({ organization_id, api_key }) => [organization_id, api_key]), [
-      ["first", "the first key"],
+      ["first", "the key"],
     ]);
   },
 
@@ -276,7 +264,11 @@ onLedger("credentials", {
     try {
       const begun = await ledger.begin();
       assert.deepEqual([begun.outcome, begun.instances], ["accepted", []]);
-      assert.match(await syncError(ledger) ?? "", /whatsapp_api_key does not exist/);
+      assert.equal(
+        await syncError(ledger),
+        "public.organization_channel_config: falta a coluna whatsapp_api_key. " +
+          "Até que exista, vale a última leitura desta tabela.",
+      );
       assert.deepEqual(await watched(ledger), ["https://gateway.example a"]);
     } finally {
       await rename("renamed", "whatsapp_api_key");

@@ -33,7 +33,6 @@ export interface StackOptions {
 
 /** One row of the user's own table. */
 export interface NewInstance {
-  /** Each instance has its own: the table allows one row an organization. */
   organization: string;
   /** The gateway's URL. */
   url: string;
