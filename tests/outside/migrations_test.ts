@@ -128,6 +128,9 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
       },
     });
     assert.deepEqual(granted.body.granted, [id]);
+    await database.exec(`
+      insert into whatsapp_monitor.write_backs
+      select source_table, source_id, now(), now(), 1, 'error' from whatsapp_monitor.sources`);
     // Every setting has another value than its default.
     await database.exec(
       `update whatsapp_monitor.settings set ${
