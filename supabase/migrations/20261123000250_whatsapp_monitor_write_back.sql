@@ -52,10 +52,10 @@ begin
 
   case source_table
   when 'organization_channel_config' then
-    v_names  := (present -> 'whatsapp_enabled' = 'true') is not false
+    v_names  := (present ->> 'whatsapp_enabled' = 'true') is not false
             and (btrim(present ->> 'whatsapp_instance_name') = btrim(instance.name)) is not false;
     v_url    := present ->> 'whatsapp_api_url';
-    v_says   := case when present ? 'whatsapp_connected' then present -> 'whatsapp_connected' = 'true'
+    v_says   := case when present ? 'whatsapp_connected' then present ->> 'whatsapp_connected' = 'true'
                      else present ->> 'whatsapp_connection_status' = 'connected' end;
     v_since  := present ->> 'whatsapp_last_connected_at';
     v_wanted := jsonb_build_object(
@@ -64,7 +64,7 @@ begin
         when v_status in ('connected', 'connecting', 'waiting_qr', 'disconnected') then v_status
         else 'error' end);
   when 'channel_instances' then
-    v_names  := (present -> 'is_enabled' = 'true') is not false
+    v_names  := (present ->> 'is_enabled' = 'true') is not false
             and (btrim(present ->> 'instance_name') = btrim(instance.name)) is not false;
     v_url    := present ->> 'api_url';
     v_says   := present ->> 'status' = 'connected';
@@ -229,7 +229,7 @@ exception when query_canceled or assert_failure or others then
       when 'P0001' then 'exception'
     end,
     'constraint ' || nullif(v_constraint, ''),
-    'in ' || substring(v_context from '(?n)^PL/pgSQL function ((?!whatsapp_monitor\.)[^\s(]+)'));
+    'in ' || substring(v_context from '(?n)^PL/pgSQL function ((?!(public\.)?whatsapp_monitor[._])[^\s(]+)'));
 end
 $$;
 

@@ -14,6 +14,12 @@ export const TABLES: Table[] = [CONFIG, CHANNELS];
 /** A row by column. */
 export type Row = Record<string, unknown>;
 
+/** What the functions of a tick answer, as far as it matters here. */
+interface Answer {
+  instances: { id: number; fence: number; version: number }[];
+  written: number[];
+}
+
 /** A failed write, as `write_backs` shows it. */
 export interface Failure {
   source_table: string;
@@ -132,6 +138,34 @@ export class UserTables {
       await query(`select whatsapp_monitor.write_back(
         array(select id from whatsapp_monitor.instances))`);
     }, { statement_timeout_ms });
+  }
+
+  /**
+   * A tick that finds this out about all instances, from its claim to its end. It claims what rows
+   * of {@link CONFIG} name.
+   */
+  async check(found: Row, { statement_timeout_ms = 8000 } = {}) {
+    // The rows are known already, and stay.
+    await this.exec(`
+      update whatsapp_monitor.source_sync set synced_at = 'infinity';
+      update whatsapp_monitor.instances set due_at = '-infinity'`);
+    const call = (fn: string, request: Row) =>
+      this.database.transaction("service_role", async (query) => {
+        const [{ answer }] = await query<{ answer: Answer }>(
+          `select public.whatsapp_monitor_${fn}($1::jsonb) as answer`,
+          [JSON.stringify(request)],
+        );
+        return answer;
+      }, { statement_timeout_ms });
+    const tick_id = crypto.randomUUID();
+    const { instances } = await call("begin_tick", { tick_id, caller: "service_key" });
+    const results = instances.map(({ id, fence, version }) => ({
+      ...{ id, fence, version, status: "connected", state: {}, asked: true },
+      ...{ since_ms: 1_790_000_000_000, checked_ms: 1_790_000_000_000, ...found },
+    }));
+    const { written } = await call("finish_tick", { tick_id, results });
+    assert.equal(written.length, instances.length, "our own state commits, whatever else happens");
+    assert.ok(written.length > 0);
   }
 
   /** A whole row, as JSON has it. */
