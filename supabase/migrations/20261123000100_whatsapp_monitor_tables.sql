@@ -118,6 +118,14 @@ create table if not exists whatsapp_monitor.instances (
 comment on table whatsapp_monitor.instances is
   'One row per instance: a name on a gateway. removed_at is set when no source names it any more.';
 
+-- What the user's tables are told besides. Whoever was connected last is kept while it is down.
+alter table whatsapp_monitor.instances
+  add column if not exists is_down             boolean not null default false,
+  add column if not exists phone_number        text,
+  add column if not exists profile_name        text,
+  add column if not exists profile_picture_url text;
+comment on column whatsapp_monitor.instances.is_down is 'Whether an outage is confirmed.';
+
 create index if not exists instances_due
   on whatsapp_monitor.instances (due_at, checked_at nulls first, id) where removed_at is null;
 create index if not exists instances_lease
@@ -147,6 +155,19 @@ comment on column whatsapp_monitor.sources.row_digest is
 
 create index if not exists sources_instance on whatsapp_monitor.sources (instance_id);
 create index if not exists sources_organization on whatsapp_monitor.sources (organization_id);
+
+create table if not exists whatsapp_monitor.write_backs (
+  source_table text not null,
+  source_id    text not null,
+  failed_since timestamptz not null,
+  last_at      timestamptz,
+  attempts     integer not null,
+  error        text not null,
+  primary key (source_table, source_id),
+  foreign key (source_table, source_id) references whatsapp_monitor.sources on delete cascade
+);
+comment on table whatsapp_monitor.write_backs is
+  'Rows of the user''s tables that could not be told the truth, until they are. Each is tried again at every check of its instance; last_at is null where there was no time to try.';
 
 create table if not exists whatsapp_monitor.source_sync (
   only_row  boolean primary key default true check (only_row),

@@ -267,10 +267,14 @@ $$;
 -- meanwhile, the result is "lost": that tick sees for itself. Idempotent: what this tick has
 -- written already stays as it is.
 --
+-- What was written is told to the user's tables at once.
+--
 -- request: {tick_id, organization_id, report: boolean,
 --           results: [{id, fence, version, status, since_ms, reason: {code, text} or null,
---                      down_since_ms, recovered_ms, state, checked_ms, asked: boolean}],
+--                      is_down: boolean, down_since_ms, recovered_ms, phone_number, profile_name,
+--                      profile_picture_url, state, checked_ms, asked: boolean}],
 --           carried_over: [{id, fence}]}
+--           of the profile, null is what is not known now
 -- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report}
 create or replace function public.whatsapp_monitor_finish_tick(request jsonb)
 returns jsonb
@@ -281,6 +285,7 @@ as $$
 declare
   v_tick       uuid     := request ->> 'tick_id';
   v_interval   interval;
+  v_new        bigint[];
   v_written    jsonb;
   v_stale      jsonb;
   v_lost       jsonb;
@@ -305,24 +310,35 @@ begin
 
   perform whatsapp_monitor.record_history(v_tick, coalesce(request -> 'results', '[]'));
 
-  update whatsapp_monitor.instances i
-  set status       = r.status,
-      status_since = to_timestamp(r.since_ms / 1000.0),
-      reason_code  = r.reason ->> 'code',
-      reason_text  = r.reason ->> 'text',
-      state        = r.state,
-      version      = i.version + 1,
-      -- What was concluded without asking comes first the next time.
-      checked_at   = case when r.asked then to_timestamp(r.checked_ms / 1000.0) else i.checked_at end,
-      checked_by   = v_tick,
-      due_at       = i.claimed_at + v_interval - interval '5 seconds',
-      lease_tick   = null,
-      lease_until  = null
-  from jsonb_to_recordset(coalesce(request -> 'results', '[]'))
-    as r (id bigint, fence bigint, version bigint, status text, since_ms bigint, reason jsonb,
-          state jsonb, checked_ms bigint, asked boolean)
-  where i.id = r.id and i.fence = r.fence and i.version = r.version
-    and i.checked_by is distinct from v_tick;
+  with written as (
+    update whatsapp_monitor.instances i
+    set status       = r.status,
+        status_since = to_timestamp(r.since_ms / 1000.0),
+        is_down      = coalesce(
+          r.is_down, r.status in ('disconnected', 'waiting_qr', 'blocked', 'zombie')),
+        reason_code  = r.reason ->> 'code',
+        reason_text  = r.reason ->> 'text',
+        phone_number        = coalesce(r.phone_number, i.phone_number),
+        profile_name        = coalesce(r.profile_name, i.profile_name),
+        profile_picture_url = coalesce(r.profile_picture_url, i.profile_picture_url),
+        state        = r.state,
+        version      = i.version + 1,
+        -- What was concluded without asking comes first the next time.
+        checked_at   = case when r.asked then to_timestamp(r.checked_ms / 1000.0)
+                            else i.checked_at end,
+        checked_by   = v_tick,
+        due_at       = i.claimed_at + v_interval - interval '5 seconds',
+        lease_tick   = null,
+        lease_until  = null
+    from jsonb_to_recordset(coalesce(request -> 'results', '[]'))
+      as r (id bigint, fence bigint, version bigint, status text, since_ms bigint, reason jsonb,
+            state jsonb, checked_ms bigint, asked boolean, is_down boolean, phone_number text,
+            profile_name text, profile_picture_url text)
+    where i.id = r.id and i.fence = r.fence and i.version = r.version
+      and i.checked_by is distinct from v_tick
+    returning i.id
+  )
+  select coalesce(array_agg(id), '{}') into v_new from written;
 
   select coalesce(jsonb_agg(i.id) filter (where i.checked_by = v_tick), '[]'),
          coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'version', i.version, 'state', i.state))
@@ -335,6 +351,8 @@ begin
 
   update whatsapp_monitor.ticks set finished_at = clock_timestamp()
   where id = v_tick and v_stale = '[]';
+
+  perform whatsapp_monitor.write_back(v_new);
 
   return jsonb_build_object(
     'written', v_written, 'stale', v_stale, 'lost', v_lost,

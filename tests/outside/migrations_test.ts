@@ -151,6 +151,9 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
       "insert into whatsapp_monitor.days (instance_id, day) values ($1, '2026-01-01')",
       [id],
     );
+    await database.exec(`
+      insert into whatsapp_monitor.write_backs
+      select source_table, source_id, now(), now(), 1, 'error' from whatsapp_monitor.sources`);
     // Every setting has another value than its default.
     await database.exec(
       `update whatsapp_monitor.settings set ${
