@@ -30,9 +30,10 @@ pub enum Reading {
 
 /// Reads the live state and the row together.
 ///
-/// `final_codes` are the codes that are final to the gateway. `known_at_open` is the reason that stood in the row when the instance was last seen open: it
-/// is never cleared by a login, so one equal to it is stale. `ever_open` is whether it was ever
-/// seen open. The table is that of Evolution 2; Evolution 1 has no row that tells anything:
+/// `final_codes` are those of the gateway. `known_at_open` is the reason that stood in the row when
+/// the instance was last seen open: it is never cleared by a login, so one equal to it is stale.
+/// `ever_open` is whether it was ever seen open. The table is that of Evolution 2; Evolution 1 has no
+/// row that tells anything:
 ///
 /// | memory | row | meaning |
 /// |---|---|---|
