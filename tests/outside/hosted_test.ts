@@ -83,8 +83,9 @@ globalThis.fetch = async (input) => {
 };
 
 Deno.test("on a hosted project only public addresses are asked", async () => {
-  Deno.env.set("SUPABASE_URL", PROJECT);
-  Deno.env.set("SUPABASE_SECRET_KEYS", JSON.stringify({ default: KEY }));
+  // The names that win over all others, whatever another test has left in the environment.
+  Deno.env.set("RENDIZY_SUPABASE_URL", PROJECT);
+  Deno.env.set("SERVICE_ROLE_KEY", KEY);
   const { handler } = await import("../../supabase/functions/rendizy-server/index.ts");
   const start = "http://edge.test/rendizy-server/whatsapp/monitor/start?wait=true";
   const response = await handler(new Request(start, { method: "POST", headers: { apikey: KEY } }));

@@ -166,7 +166,7 @@ globalThis.EdgeRuntime = {
 
 /** Loads the function; gives its handler and the sets that it has made for itself. */
 async function load() {
-  Deno.env.set("SUPABASE_URL", DATABASE);
+  Deno.env.set("RENDIZY_SUPABASE_URL", DATABASE);
   Deno.env.set("SERVICE_ROLE_KEY", KEY);
   const sets: Set<unknown>[] = [];
   const Original = Set;

@@ -9,8 +9,9 @@ import { found, startWorld } from "./support.ts";
 
 Deno.test("mounted into a Hono application", async (t) => {
   const world = await startWorld();
-  Deno.env.set("SUPABASE_URL", world.url);
-  Deno.env.set("SUPABASE_SECRET_KEYS", JSON.stringify({ default: world.serviceKey }));
+  // The names that win over all others, whatever another test has left in the environment.
+  Deno.env.set("RENDIZY_SUPABASE_URL", world.url);
+  Deno.env.set("SERVICE_ROLE_KEY", world.serviceKey);
   const { mount } = await import("../../supabase/functions/rendizy-server/index.ts");
 
   /** An application like the one that is there already, with or without the monitor. */
