@@ -358,8 +358,7 @@ begin
   -- A tick that still holds it keeps it; as if it had never been claimed, it is due right after.
   due_at_once as (
     update whatsapp_monitor.instances i
-    set removed_at = null, due_at = coalesce(i.lease_until, '-infinity'),
-        due_before = '-infinity', claimed_at = '-infinity'
+    set removed_at = null, due_at = coalesce(i.lease_until, '-infinity'), claimed_at = '-infinity'
     from touched t
     where i.id = t.id and t.is_named and (t.removed or t.new_key)
   ),

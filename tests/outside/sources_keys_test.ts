@@ -145,6 +145,19 @@ onProduction("an instance that two organizations name", {
     assert.equal(await syncError(production), null);
   },
 
+  async "with one key is asked for in the name of the first"(production) {
+    await production.older("loja", "a");
+    await production.sync();
+    await production.newer("loja", "b");
+    await production.sync();
+    assert.deepEqual(await watchers(production, "loja"), ["a", "b"]);
+    const { instances } = await production.begin();
+    assert.deepEqual(
+      instances.map(({ organization_id }) => organization_id),
+      [await production.organization("a")],
+    );
+  },
+
   async "with one key is watched for both, until one of them changes it"(production) {
     await production.newer("loja", "a");
     await production.sync();
