@@ -196,6 +196,7 @@ const TESTS: Record<string, (tables: UserTables) => Promise<void>> = {
       });
       await write;
       assert.deepEqual(await told(tables), [first], "it was switched off meanwhile");
+      assert.deepEqual(await errors(tables), []);
     } finally {
       await tables.exec(`${TAKE}; drop table public.gate`);
     }
