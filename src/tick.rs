@@ -3,7 +3,7 @@
 mod sweep;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::future::join;
 
@@ -12,7 +12,9 @@ use crate::gateway::evolution::version::Version;
 use crate::log;
 use crate::monitor::{Observation, Reachability, Settings, Timestamp};
 use crate::report::{GatewayReport, InstanceReport, Report};
-use crate::store::tick::{BeginAnswer, BeginTick, Begun, Caller, FinishTick, Held, Outcome, Scope};
+use crate::store::tick::{
+    BeginAnswer, BeginTick, Begun, Caller, FinishTick, GatewaySeen, Held, Outcome, Scope,
+};
 use crate::store::{Store, StoreError};
 use crate::web::console;
 use crate::web::crypto::random_uuid;
@@ -86,7 +88,12 @@ struct Run<'a> {
     gateways: RefCell<BTreeMap<String, Reachability>>,
     /// The versions known so far, by URL.
     versions: RefCell<BTreeMap<String, Version>>,
+    /// The gateways that were asked for it in this run.
+    versions_asked: RefCell<BTreeSet<String>>,
 }
+
+/// What a tick found: its checks, what it gives back, and what it learned of the gateways.
+type Found = (Vec<(Outcome, Observation)>, Vec<Held>, Vec<GatewaySeen>);
 
 /// Does the work of a trigger whose first tick has begun.
 pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
@@ -97,20 +104,10 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         started_ms: now_ms(),
         gateways: RefCell::default(),
         versions: RefCell::default(),
+        versions_asked: RefCell::default(),
     };
-    let urls: HashSet<String> = begun
-        .instances
-        .iter()
-        .map(|instance| instance.gateway_url.clone())
-        .collect();
     let started_at = begun.now.clone();
-    let versions = async {
-        // Only somebody who waits for the report reads it; the question costs the gateway a lookup.
-        if order.report {
-            run.ask_versions(&urls).await;
-        }
-    };
-    let (done, ()) = join(run.ticks(begun), versions).await;
+    let done = run.ticks(begun).await;
     for line in log::lines(&done.told) {
         console::log(&line);
     }
@@ -219,7 +216,13 @@ impl Run<'_> {
         }
         let clock = Clock::read(begun.now_ms);
         let more_due = begun.more_due.unwrap_or(false);
-        let swept = self.sweep(&begun.instances, clock).await;
+        let asked = self.versions_due(&begun.instances);
+        let (swept, ()) = join(
+            self.sweep(&begun.instances, clock),
+            self.ask_versions(&asked),
+        )
+        .await;
+        let gateways = self.seen(&begun.instances, &asked);
         let mut checked = Vec::new();
         let mut carried_over = Vec::new();
         let mut told = Vec::new();
@@ -233,8 +236,8 @@ impl Run<'_> {
             }
         }
         let last = !more_due || !carried_over.is_empty() || !self.has_time();
-        self.finish(tick_id, checked, &carried_over, last, done)
-            .await?;
+        let found = (checked, carried_over, gateways);
+        self.finish(tick_id, found, last, done).await?;
         done.told.extend(told);
         Ok(last)
     }
@@ -244,8 +247,7 @@ impl Run<'_> {
     async fn finish(
         &self,
         tick_id: &str,
-        checked: Vec<(Outcome, Observation)>,
-        carried_over: &[Held],
+        (checked, carried_over, gateways): Found,
         last: bool,
         done: &mut Done,
     ) -> Result<(), StoreError> {
@@ -257,7 +259,7 @@ impl Run<'_> {
             .map(|outcome| outcome.id)
             .zip(observations)
             .collect();
-        let mut carried_over = carried_over;
+        let (mut carried_over, mut gateways) = (&*carried_over, &*gateways);
         for _ in 0..WRITE_ROUNDS {
             let finished = self
                 .store
@@ -267,6 +269,7 @@ impl Run<'_> {
                     report,
                     results: &results,
                     carried_over,
+                    gateways,
                 })
                 .await?;
             done.checked.extend(finished.written);
@@ -276,7 +279,7 @@ impl Run<'_> {
             if finished.stale.is_empty() {
                 return Ok(());
             }
-            carried_over = &[];
+            (carried_over, gateways) = (&[], &[]);
             results = finished
                 .stale
                 .into_iter()

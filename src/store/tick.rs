@@ -97,6 +97,12 @@ pub struct Claimed {
     pub organization_id: String,
     /// Where its gateway lives.
     pub gateway_url: String,
+    /// What the gateway called its version, when it was last asked.
+    #[serde(default)]
+    pub gateway_version: Option<String>,
+    /// Whether it is time to ask again.
+    #[serde(default)]
+    pub version_due: bool,
     /// Its name on the gateway.
     pub name: String,
     /// The key to ask with.
@@ -199,6 +205,19 @@ pub struct PlainReason {
     pub text: String,
 }
 
+/// What a tick learned of a gateway.
+#[derive(Clone, Debug, Serialize)]
+pub struct GatewaySeen {
+    /// Where it lives.
+    pub url: String,
+    /// Its version, as far as it is known.
+    pub version: Option<String>,
+    /// Whether it was asked for that.
+    pub version_asked: bool,
+    /// Whether the gateway's own program answered.
+    pub reachable: bool,
+}
+
 /// The request of `finish_tick`.
 #[derive(Clone, Debug, Serialize)]
 pub struct FinishTick<'a> {
@@ -212,6 +231,8 @@ pub struct FinishTick<'a> {
     pub results: &'a [Outcome],
     /// What the next tick is to check first.
     pub carried_over: &'a [Held],
+    /// What was learned of the gateways.
+    pub gateways: &'a [GatewaySeen],
 }
 
 /// The answer of `finish_tick`.

@@ -1,7 +1,7 @@
 //! Asking: what a tick holds, gateway by gateway.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
@@ -13,7 +13,7 @@ use crate::gateway::evolution::version::{Generation, Version};
 use crate::gateway::evolution::{self, Evolution};
 use crate::log;
 use crate::monitor::{Fault, FinalCodes, Observation, Timestamp};
-use crate::store::tick::{Claimed, Held, Outcome};
+use crate::store::tick::{Claimed, GatewaySeen, Held, Outcome};
 
 /// What became of one claim.
 pub(super) enum Swept {
@@ -137,8 +137,28 @@ impl Run<'_> {
             .final_codes
     }
 
+    /// Takes the versions that are known already, and gives the gateways that are to be asked.
+    pub(super) fn versions_due(&self, claimed: &[Claimed]) -> BTreeSet<String> {
+        let mut versions = self.versions.borrow_mut();
+        for instance in claimed {
+            let known = instance.gateway_version.as_deref().and_then(Version::parse);
+            if let Some(version) = known {
+                versions
+                    .entry(instance.gateway_url.clone())
+                    .or_insert(version);
+            }
+        }
+        let mut asked = self.versions_asked.borrow_mut();
+        claimed
+            .iter()
+            .filter(|instance| instance.version_due)
+            .map(|instance| instance.gateway_url.clone())
+            .filter(|url| asked.insert(url.clone()))
+            .collect()
+    }
+
     /// Asks each gateway for its version.
-    pub(super) async fn ask_versions(&self, urls: &HashSet<String>) {
+    pub(super) async fn ask_versions(&self, urls: &BTreeSet<String>) {
         let ask = async |url: &String| {
             let Ok(address) = Address::parse(url, self.order.reach) else {
                 return;
@@ -148,5 +168,23 @@ impl Run<'_> {
             }
         };
         join_all(urls.iter().map(ask)).await;
+    }
+
+    /// What is known by now of the gateways of these claims.
+    pub(super) fn seen(&self, claimed: &[Claimed], asked: &BTreeSet<String>) -> Vec<GatewaySeen> {
+        let urls: BTreeSet<&String> = claimed.iter().map(|each| &each.gateway_url).collect();
+        let (versions, gateways) = (self.versions.borrow(), self.gateways.borrow());
+        urls.into_iter()
+            .filter_map(|url| {
+                let reachable = gateways.get(url)?.answered();
+                Some(GatewaySeen {
+                    url: url.clone(),
+                    version: versions.get(url).map(ToString::to_string),
+                    // One that was away is asked again when it is back.
+                    version_asked: asked.contains(url) && reachable,
+                    reachable,
+                })
+            })
+            .collect()
     }
 }

@@ -85,7 +85,13 @@ create table if not exists whatsapp_monitor.gateways (
   url        text not null unique,
   created_at timestamptz not null default now()
 );
-comment on table whatsapp_monitor.gateways is 'WhatsApp gateways, by their normalized URL.';
+alter table whatsapp_monitor.gateways
+  add column if not exists version          text check (length(version) between 1 and 32),
+  add column if not exists version_asked_at timestamptz,
+  add column if not exists reachable        boolean,
+  add column if not exists reachable_since  timestamptz;
+comment on table whatsapp_monitor.gateways is
+  'WhatsApp gateways, by their normalized URL. reachable is whether its own program answered at the last check, reachable_since since when that is so.';
 
 create table if not exists whatsapp_monitor.instances (
   id           bigint generated always as identity primary key,

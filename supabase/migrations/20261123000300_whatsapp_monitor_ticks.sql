@@ -74,7 +74,11 @@ language sql stable
 set search_path = ''
 as $$
   with held as (
-    select i.*, g.url as gateway_url
+    select i.*, g.url as gateway_url, g.version as gateway_version,
+           -- The question costs the gateway a lookup. An update is noticed within hours, and at once
+           -- where the gateway was away for it.
+           coalesce(g.version_asked_at < greatest(
+             g.reachable_since, clock_timestamp() - interval '6 hours'), true) as version_due
     from whatsapp_monitor.instances i
     join whatsapp_monitor.gateways g on g.id = i.gateway_id
     where i.lease_tick = tick and i.lease_until > clock_timestamp()
@@ -83,6 +87,8 @@ as $$
            'id', h.id,
            'organization_id', c.organization_id,
            'gateway_url', h.gateway_url,
+           'gateway_version', h.gateway_version,
+           'version_due', h.version_due,
            'name', h.name,
            'api_key', c.api_key,
            'fence', h.fence,
@@ -259,6 +265,37 @@ $$;
 -- Finish
 -- ------------------------------------------------------------------------------------------------
 
+-- Keeps what a tick learned of the gateways: only what is new, and never waiting for another tick
+-- that writes the same.
+create or replace function whatsapp_monitor.record_gateways(seen jsonb)
+returns void
+language sql
+set search_path = ''
+as $$
+  with learned as (
+    select * from jsonb_to_recordset(seen)
+      as s (url text, version text, version_asked boolean, reachable boolean)
+  ),
+  free as (
+    select g.id, l.*
+    from learned l
+    join whatsapp_monitor.gateways g on g.url = l.url
+    where l.version_asked or (l.reachable is not null and l.reachable is distinct from g.reachable)
+    order by g.id
+    for update of g skip locked
+  )
+  update whatsapp_monitor.gateways g
+  set version          = coalesce(f.version, g.version),
+      version_asked_at = case when f.version_asked then clock_timestamp()
+                              else g.version_asked_at end,
+      reachable        = coalesce(f.reachable, g.reachable),
+      reachable_since  = case when f.reachable is not null
+                                   and f.reachable is distinct from g.reachable
+                              then clock_timestamp() else g.reachable_since end
+  from free f
+  where g.id = f.id
+$$;
+
 -- Writes what a tick found, releases what it holds, and closes it.
 --
 -- A result is written where the tick's fence is the last one and the version is the one that the
@@ -273,7 +310,8 @@ $$;
 --           results: [{id, fence, version, status, since_ms, reason: {code, text} or null,
 --                      is_down: boolean, down_since_ms, recovered_ms, phone_number, profile_name,
 --                      profile_picture_url, state, checked_ms, asked: boolean}],
---           carried_over: [{id, fence}]}
+--           carried_over: [{id, fence}],
+--           gateways: [{url, version, version_asked: boolean, reachable: boolean or null}]}
 --           of the profile, null is what is not known now
 -- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report}
 create or replace function public.whatsapp_monitor_finish_tick(request jsonb)
@@ -348,6 +386,8 @@ begin
   into v_written, v_stale, v_lost
   from jsonb_to_recordset(coalesce(request -> 'results', '[]')) as r (id bigint, fence bigint)
   join whatsapp_monitor.instances i on i.id = r.id;
+
+  perform whatsapp_monitor.record_gateways(coalesce(request -> 'gateways', '[]'));
 
   update whatsapp_monitor.ticks set finished_at = clock_timestamp()
   where id = v_tick and v_stale = '[]';
