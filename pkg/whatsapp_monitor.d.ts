@@ -18,17 +18,20 @@ export function boot(environment: any, on_panic: Function): void;
 /**
  * Answers a request. `wait_until` takes promises that must settle before the isolate may end.
  *
+ * `mounted` is for functions that have routes of their own: a list of paths, or of beginnings of
+ * paths that end in `/*`. Requests for others are answered with `undefined`.
+ *
  * # Errors
  * What the `Response` constructor throws.
  */
-export function handle(request: Request, wait_until: Function): Promise<Response>;
+export function handle(request: Request, wait_until: Function, mounted?: string[] | null): Promise<Response | undefined>;
 
 export type InitInput = RequestInfo | URL | Response | BufferSource | WebAssembly.Module;
 
 export interface InitOutput {
     readonly memory: WebAssembly.Memory;
     readonly boot: (a: any, b: any) => [number, number];
-    readonly handle: (a: any, b: any) => any;
+    readonly handle: (a: any, b: any, c: number, d: number) => any;
     readonly wasm_bindgen_7d4884b0003f6066___convert__closures_____invoke___js_sys_b6f6092e1d6ead42___Function_fn_wasm_bindgen_7d4884b0003f6066___JsValue_____wasm_bindgen_7d4884b0003f6066___sys__Undefined___js_sys_b6f6092e1d6ead42___Function_fn_wasm_bindgen_7d4884b0003f6066___JsValue_____wasm_bindgen_7d4884b0003f6066___sys__Undefined_______true_: (a: number, b: number, c: any, d: any) => void;
     readonly wasm_bindgen_7d4884b0003f6066___convert__closures_____invoke___wasm_bindgen_7d4884b0003f6066___JsValue__core_8a97de082bc4c33___result__Result_____wasm_bindgen_7d4884b0003f6066___JsError___true_: (a: number, b: number, c: any) => [number, number];
     readonly wasm_bindgen_7d4884b0003f6066___convert__closures_____invoke_______true_: (a: number, b: number) => void;
@@ -40,6 +43,7 @@ export interface InitOutput {
     readonly __wbindgen_exn_store: (a: number) => void;
     readonly __wbindgen_destroy_closure: (a: number, b: number) => void;
     readonly __externref_table_dealloc: (a: number) => void;
+    readonly __externref_drop_slice: (a: number, b: number) => void;
     readonly __wbindgen_start: () => void;
 }
 
