@@ -59,6 +59,8 @@ onLedger("begin_tick", {
       id,
       organization_id: "org",
       gateway_url: "https://gw.example",
+      gateway_version: null,
+      version_due: true,
       name: "loja",
       api_key: "secret",
       fence: 1,
