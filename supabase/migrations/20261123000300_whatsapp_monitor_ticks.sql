@@ -36,6 +36,18 @@ $$;
 -- What there is to report
 -- ------------------------------------------------------------------------------------------------
 
+-- The instances that one organization names, or all where that is null; once for each organization.
+create or replace function whatsapp_monitor.watched_by(of_organization text)
+returns table (organization_id text, instance_id bigint)
+language sql stable
+set search_path = ''
+as $$
+  select distinct s.organization_id, s.instance_id
+  from whatsapp_monitor.sources s
+  join whatsapp_monitor.instances i on i.id = s.instance_id and i.removed_at is null
+  where of_organization is null or s.organization_id = of_organization
+$$;
+
 -- Every instance of one organization, or of all where that is null, and how many of them are due.
 create or replace function whatsapp_monitor.report(of_organization text)
 returns jsonb
@@ -43,10 +55,9 @@ language sql stable
 set search_path = ''
 as $$
   with scope as (
-    select s.organization_id, i.*
-    from (select distinct organization_id, instance_id from whatsapp_monitor.sources
-          where of_organization is null or organization_id = of_organization) s
-    join whatsapp_monitor.instances i on i.id = s.instance_id and i.removed_at is null
+    select w.organization_id, i.*
+    from whatsapp_monitor.watched_by(of_organization) w
+    join whatsapp_monitor.instances i on i.id = w.instance_id
   )
   select jsonb_build_object(
     'due', count(distinct i.id) filter (where i.due_at <= clock_timestamp()),
@@ -352,8 +363,7 @@ begin
     update whatsapp_monitor.instances i
     set status       = r.status,
         status_since = to_timestamp(r.since_ms / 1000.0),
-        is_down      = coalesce(
-          r.is_down, r.status in ('disconnected', 'waiting_qr', 'blocked', 'zombie')),
+        is_down      = coalesce(r.is_down, false),
         reason_code  = r.reason ->> 'code',
         reason_text  = r.reason ->> 'text',
         phone_number        = coalesce(r.phone_number, i.phone_number),

@@ -27,7 +27,7 @@ begin
     'now', clock_timestamp(),
     'instances', (
       select coalesce(jsonb_agg(jsonb_build_object(
-        'organization_id', s.organization_id,
+        'organization_id', w.organization_id,
         'instance_name', i.name,
         'gateway', g.url,
         'status', i.status,
@@ -37,10 +37,9 @@ begin
         'checked_at', i.checked_at,
         'down_since', o.started_at,
         'last_action', a.last_action
-      ) order by s.organization_id, i.name, i.id), '[]')
-      from (select distinct organization_id, instance_id from whatsapp_monitor.sources
-            where v_organization is null or organization_id = v_organization) s
-      join whatsapp_monitor.instances i on i.id = s.instance_id and i.removed_at is null
+      ) order by w.organization_id, i.name, i.id), '[]')
+      from whatsapp_monitor.watched_by(v_organization) w
+      join whatsapp_monitor.instances i on i.id = w.instance_id
       join whatsapp_monitor.gateways g on g.id = i.gateway_id
       left join whatsapp_monitor.outages o on o.instance_id = i.id and o.ended_at is null
       left join lateral (
