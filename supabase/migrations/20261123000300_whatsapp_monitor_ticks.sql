@@ -277,7 +277,8 @@ $$;
 -- ------------------------------------------------------------------------------------------------
 
 -- Keeps what a tick learned of the gateways: only what is new, and never waiting for another tick
--- that writes the same.
+-- that writes the same. One time for both columns: a gateway that was asked when it came back was
+-- not asked before it.
 create or replace function whatsapp_monitor.record_gateways(seen jsonb)
 returns void
 language sql
@@ -297,12 +298,12 @@ as $$
   )
   update whatsapp_monitor.gateways g
   set version          = coalesce(f.version, g.version),
-      version_asked_at = case when f.version_asked then clock_timestamp()
+      version_asked_at = case when f.version_asked then statement_timestamp()
                               else g.version_asked_at end,
       reachable        = coalesce(f.reachable, g.reachable),
       reachable_since  = case when f.reachable is not null
                                    and f.reachable is distinct from g.reachable
-                              then clock_timestamp() else g.reachable_since end
+                              then statement_timestamp() else g.reachable_since end
   from free f
   where g.id = f.id
 $$;
