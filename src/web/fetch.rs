@@ -65,6 +65,35 @@ pub fn is_header_value(value: &str) -> bool {
 /// # Errors
 /// [`FetchError`], as it says. An answer of any status is no error.
 pub async fn fetch(request: Outgoing<'_>) -> Result<Incoming, FetchError> {
+    let max_bytes = request.max_bytes;
+    receive(&send(request).await?, max_bytes).await
+}
+
+/// Sends a request and reads its answer, and when the server says that it is: its header `Date`, in
+/// milliseconds since the Unix epoch, whole seconds.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_dated(request: Outgoing<'_>) -> Result<(Incoming, Option<i64>), FetchError> {
+    let max_bytes = request.max_bytes;
+    let response = send(request).await?;
+    let date_ms = response
+        .headers()
+        .get("date")
+        .and_then(|date| date_ms(&date));
+    Ok((receive(&response, max_bytes).await?, date_ms))
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a date has at most 54 bits"
+)]
+fn date_ms(date: &str) -> Option<i64> {
+    let ms = js_sys::Date::parse(date);
+    ms.is_finite().then_some(ms as i64)
+}
+
+async fn send(request: Outgoing<'_>) -> Result<Response, FetchError> {
     let signal = AbortSignal::timeout_with_u32(request.timeout_ms);
     let mut builder = RequestBuilder::new(request.url)
         .method(request.method)
@@ -73,7 +102,7 @@ pub async fn fetch(request: Outgoing<'_>) -> Result<Incoming, FetchError> {
     for (name, value) in request.headers {
         builder = builder.header(name, value);
     }
-    let response = match request.body {
+    match request.body {
         Some(text) => {
             builder
                 .body(text)
@@ -83,9 +112,12 @@ pub async fn fetch(request: Outgoing<'_>) -> Result<Incoming, FetchError> {
         }
         None => builder.send().await,
     }
-    .map_err(|error| from_gloo(&error))?;
+    .map_err(|error| from_gloo(&error))
+}
+
+async fn receive(response: &Response, max_bytes: usize) -> Result<Incoming, FetchError> {
     let status = response.status();
-    let body = read(&response, request.max_bytes).await?;
+    let body = read(response, max_bytes).await?;
     Ok(Incoming { status, body })
 }
 
