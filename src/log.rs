@@ -1,7 +1,7 @@
 //! What a run writes to the log. The texts are those that operators search for; organizations are
 //! named, instances are not, and never a key, a token or a payload.
 
-use crate::monitor::{Reason, Status};
+use crate::monitor::{Ack, Action, Reason, Status};
 
 /// Instances up to which each has its own lines. The platform cuts a log at 100 lines in 10 s, so a
 /// larger fleet has a summary, and lines for what changed.
@@ -75,6 +75,30 @@ fn about(checked: &Checked) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// The line before an action.
+pub fn acting(organization_id: &str, action: Action) -> String {
+    let organization = single_line(organization_id);
+    format!(
+        "🔄 Tentando reconectar org {organization}... ({})",
+        action.name()
+    )
+}
+
+/// The line after it. The gateway's word proves nothing: what came of it is seen at a later check.
+pub fn acted(action: Action, ack: Ack) -> String {
+    let name = action.name();
+    match ack {
+        Ack::Accepted => format!("⏳ {name} enviado; o resultado será verificado"),
+        Ack::Refused => format!("❌ Erro ao reconectar: o gateway recusou ({name})"),
+        Ack::Lost => format!("❌ Erro ao reconectar: o gateway não respondeu ({name})"),
+    }
+}
+
+/// The line where the database did not say whether an action may be taken.
+pub fn not_granted(error: &str) -> String {
+    format!("❌ Erro ao reconectar: {error}")
 }
 
 /// An organization's id comes from a table, and a line must stay one.
