@@ -9,10 +9,7 @@ mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::faults::{Fault, Whom};
-use model::gateway::{Config, Gateway, Process};
-use model::http::{Body, Request};
-use model::line::{Hang, Unreachable};
+use model::{Body, Config, Fault, Gateway, Hang, Process, Request, Unreachable, Whom};
 use serde_json::{Map, Value};
 
 /// The instance that the story is about.

@@ -48,7 +48,7 @@ pub enum Reception {
 }
 
 /// The webhooks on their way.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     serial: u64,
     on_the_way: BTreeMap<u64, Delivery>,

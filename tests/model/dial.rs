@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::gateway::{DoubleSocket, Gateway, Plan, What};
+use super::gateway::{Gateway, Plan};
+use super::history::{DoubleSocket, What};
 use super::instance::{QR_LIFE_MS, QR_LIMIT, QRS_PER_DIAL, Qr, RowStatus};
 use super::line::{Cause, Hang, Line, Memory, Rounds, Unreachable};
 
@@ -53,7 +54,10 @@ impl Gateway {
     /// What keeps a dial of this instance from coming through.
     pub(super) fn barrier(&self, id: usize) -> Option<Cause> {
         let instance = &self.instances[id];
-        if let Some(how) = instance.unreachable.or(self.whatsapp.unreachable) {
+        let how = instance.unreachable.or(self.whatsapp.unreachable);
+        if self.network_lost {
+            Some(Cause::Unreachable(Unreachable::Silent))
+        } else if let Some(how) = how {
             Some(Cause::Unreachable(how))
         } else if self.whatsapp.version_refused {
             Some(Cause::VersionRefused)

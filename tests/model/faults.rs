@@ -1,7 +1,9 @@
 //! What can be done to a gateway, and undone.
 
-use super::gateway::{Gateway, Plan, Process, What};
+use super::gateway::{Gateway, Plan};
+use super::history::What;
 use super::line::{Hang, Line, Unreachable};
+use super::process::Process;
 use super::rng::Rng;
 
 /// What becomes of HTTP answers in place of Evolution's own.
@@ -136,7 +138,6 @@ impl Gateway {
             Fault::DatabaseDown => self.database = !on,
             Fault::NetworkLost => {
                 self.network_lost = on;
-                self.whatsapp.unreachable = on.then_some(Unreachable::Silent);
                 self.whatsapp_changed();
             }
             Fault::Http(Whom::All, how) => self.http = on.then_some(*how),

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::clock::iso;
 use super::delivery::Outbox;
 use super::faults::HttpFault;
+use super::history::{DoubleSocket, Happening, What};
 use super::http::Received;
 use super::instance::{Disconnection, Instance, Qr, RowStatus};
 use super::line::{Hang, Line, Memory, Unreachable};
+use super::process::Process;
 use super::rng::Rng;
 use super::webhook::{EVENTS, Webhook};
 
@@ -41,17 +43,6 @@ impl Default for Config {
     }
 }
 
-/// How the process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Process {
-    /// It listens.
-    Up,
-    /// It starts and does not listen yet (I1: 2.5 s).
-    Starting,
-    /// It is down until somebody starts it.
-    Down,
-}
-
 /// What one planned event does. Those of a dial are void once the line has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
@@ -79,43 +70,6 @@ pub(super) enum Plan {
     Arrival(u64),
 }
 
-/// Something that happened, for the history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// The instance's line is another: [`Line::name`].
-    Line(&'static str),
-    /// A request was received.
-    Request(String),
-    /// A second dial began on a session while one was under way (O2).
-    Doubled,
-    /// A fault began.
-    Inflicted(String),
-    /// A fault ended.
-    Healed(String),
-    /// The process is another: up, starting, down.
-    Process(Process),
-}
-
-/// One line of the history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Happening {
-    /// When.
-    pub at_ms: i64,
-    /// The instance, where it is about one.
-    pub instance: Option<String>,
-    /// What.
-    pub what: What,
-}
-
-/// A double socket began: a `connect` came while a dial was under way (O2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DoubleSocket {
-    /// Of which instance.
-    pub instance: String,
-    /// When the `connect` came.
-    pub at_ms: i64,
-}
-
 /// WhatsApp, as the whole gateway sees it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct WhatsApp {
@@ -128,6 +82,7 @@ pub(super) struct WhatsApp {
 }
 
 /// The model.
+#[derive(Clone, Debug)]
 pub struct Gateway {
     pub(super) config: Config,
     pub(super) now_ms: i64,
@@ -146,7 +101,7 @@ pub struct Gateway {
     pub(super) network_lost: bool,
     pub(super) outbox: Outbox,
     pub(super) received: Vec<Received>,
-    history: Vec<Happening>,
+    pub(super) history: Vec<Happening>,
     pub(super) doubles: Vec<DoubleSocket>,
 }
 
@@ -264,11 +219,6 @@ impl Gateway {
         }
     }
 
-    /// How the process is.
-    pub fn process(&self) -> Process {
-        self.process
-    }
-
     /// The virtual time.
     pub fn now_ms(&self) -> i64 {
         self.now_ms
@@ -333,73 +283,6 @@ impl Gateway {
         self.instances[id].turn == turn
     }
 
-    /// The history since the last call.
-    pub fn take_history(&mut self) -> Vec<Happening> {
-        std::mem::take(&mut self.history)
-    }
-
-    /// Every double socket that ever began.
-    pub fn double_sockets(&self) -> &[DoubleSocket] {
-        &self.doubles
-    }
-
-    /// The requests received since the last call, in order.
-    pub fn take_received(&mut self) -> Vec<Received> {
-        std::mem::take(&mut self.received)
-    }
-
-    /// The process stops: memory, dials and the webhooks that wait for another try are lost.
-    pub(super) fn stop_process(&mut self, to: Process) {
-        if self.process == Process::Up {
-            for id in self.live_ids() {
-                self.set_line(id, Line::Cut);
-                let instance = &mut self.instances[id];
-                (instance.loaded, instance.doubled) = (false, false);
-                (instance.sender, instance.mute) = (false, false);
-                instance.qr = Qr::default();
-            }
-            self.outbox.forget();
-        }
-        self.become_process(to);
-    }
-
-    /// The process starts; it dials everything in some seconds (I1).
-    pub(super) fn start_process(&mut self) {
-        self.become_process(Process::Starting);
-        let ms = self.rng.between(2_000, 3_000);
-        self.plan_in(ms, Plan::ProcessUp);
-    }
-
-    /// It listens, and dials every row by itself, the unpaired ones too (C1, I1). Without its
-    /// database it does not start at all: whoever started it tries again.
-    fn process_up(&mut self) {
-        if self.process != Process::Starting {
-            return;
-        }
-        if !self.database {
-            self.plan_in(5_000, Plan::ProcessUp);
-            return;
-        }
-        self.become_process(Process::Up);
-        for id in self.live_ids() {
-            let instance = &mut self.instances[id];
-            if std::mem::take(&mut instance.boot_throws) {
-                instance.loaded = true;
-            } else if instance.integration == "WHATSAPP-BAILEYS" {
-                self.dial(id);
-            } else {
-                instance.loaded = true;
-            }
-        }
-    }
-
-    fn become_process(&mut self, to: Process) {
-        if self.process != to {
-            self.process = to;
-            self.happened(None, What::Process(to));
-        }
-    }
-
     /// The instances that were not deleted.
     pub(super) fn live_ids(&self) -> BTreeSet<usize> {
         self.names.values().copied().collect()
@@ -427,14 +310,6 @@ impl Gateway {
         if changed {
             self.happened(Some(id), What::Line(line.name()));
         }
-    }
-
-    pub(super) fn happened(&mut self, id: Option<usize>, what: What) {
-        self.history.push(Happening {
-            at_ms: self.now_ms,
-            instance: id.map(|id| self.instances[id].name.clone()),
-            what,
-        });
     }
 
     /// Writes the reason of a final disconnect into the row, `later_ms` after the webhook's.

@@ -4,8 +4,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::faults::HttpFault;
-use super::gateway::{Gateway, Process, What};
-use super::routes;
+use super::gateway::Gateway;
+use super::history::What;
+use super::process::Process;
+use super::{answers, routes};
 
 /// A request as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,12 +180,12 @@ impl Gateway {
             return kept_off;
         }
         let answer = match fault {
-            Some(HttpFault::Error(status)) => routes::failure(status, json!("Simulated fault")),
-            Some(HttpFault::Garbage) => routes::Answer {
+            Some(HttpFault::Error(status)) => answers::failure(status, json!("Simulated fault")),
+            Some(HttpFault::Garbage) => answers::Answer {
                 text: Some(r#"{"instance":{"instanceName":"lo"#.to_owned()),
-                ..routes::ok(Value::Null)
+                ..answers::ok(Value::Null)
             },
-            Some(HttpFault::Licence) if request.path != "/" => routes::licence_required(),
+            Some(HttpFault::Licence) if request.path != "/" => answers::licence_required(),
             _ => self.answer(request),
         };
         self.record(request, answer.status);

@@ -17,17 +17,35 @@
 //! assert_eq!(gateway.truth("loja-a").map(|truth| truth.cure), Some(Cure::Connect));
 //! ```
 
-#![allow(dead_code, reason = "each test crate uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test crate uses its part")]
 
-pub mod clock;
-pub mod delivery;
-pub mod dial;
-pub mod faults;
-pub mod gateway;
-pub mod http;
-pub mod instance;
-pub mod line;
-pub mod rng;
+mod answers;
+mod clock;
+mod delivery;
+mod dial;
+mod faults;
+mod gateway;
+mod history;
+mod http;
+mod instance;
+mod instance_routes;
+mod line;
+mod process;
+mod rng;
 mod routes;
-pub mod truth;
-pub mod webhook;
+mod server_routes;
+mod truth;
+mod webhook;
+
+pub use clock::iso;
+pub use delivery::{Delivery, Reception};
+pub use dial::FINAL_CODES;
+pub use faults::{Fault, HttpFault, Whom};
+pub use gateway::{Config, Gateway};
+pub use history::{DoubleSocket, Happening, What};
+pub use http::{Body, Exchange, Failure, KeyOf, Received, Request};
+pub use instance::RowStatus;
+pub use line::{Hang, Memory, Unreachable};
+pub use process::Process;
+pub use rng::Rng;
+pub use truth::{Action, Cure, Truth};

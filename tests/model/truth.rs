@@ -1,9 +1,10 @@
 //! What is really so, for those who judge what a monitor made of it.
 
 use super::faults::HttpFault;
-use super::gateway::{Gateway, Process};
+use super::gateway::Gateway;
 use super::instance::RowStatus;
 use super::line::{Cause, Line, Memory};
+use super::process::Process;
 
 /// Who alone can bring an instance back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
