@@ -90,7 +90,12 @@ impl Play {
             }
             ("qrs", "limit") => {
                 self.until_qrs(30);
-                self.until_qrs(0);
+                self.until("the limit", |gateway| {
+                    gateway
+                        .truth(NAME)
+                        .is_some_and(|truth| truth.qr_count != 30)
+                });
+                self.is(&serde_json::json!({ "qrs": 0 }), at);
             }
             ("qrs", "") => self.until_qrs(u32::try_from(number(value)).expect("a count")),
             ("scan", _) => self.gateway.scan(NAME),
@@ -110,7 +115,7 @@ impl Play {
                     self.disconnect(&kind[0]);
                     let kept = kind[3] == "kept";
                     let so = serde_json::json!({
-                        "row": kind[1], "reason": kind[2], "session": kept,
+                        "row": kind[1], "reason": kind[2], "session": kept, "owner": true,
                     });
                     self.is(&so, &format!("{at} {kind}"));
                     let back = if kept {
@@ -145,6 +150,8 @@ impl Play {
                 "sockets" => truth.sockets.into(),
                 "session" => truth.session.into(),
                 "reason" => reason.into(),
+                "owner" => truth.owner.into(),
+                "qrs" => truth.qr_count.into(),
                 _ => panic!("{at}: unknown {what}"),
             };
             assert_eq!(now, *value, "{at}: {what}");

@@ -43,6 +43,8 @@ pub struct Truth {
     pub memory: Memory,
     /// What the row says.
     pub row: RowStatus,
+    /// The row names the account.
+    pub owner: bool,
     /// A session is saved.
     pub session: bool,
     /// The line's name: [`Line::name`].
@@ -80,6 +82,7 @@ impl Gateway {
             paired: instance.session && instance.revoked.is_none(),
             memory: instance.state(self.now_ms),
             row: instance.row,
+            owner: instance.owner,
             session: instance.session,
             line: instance.line.name(),
             redialling: instance.line.redials(),
