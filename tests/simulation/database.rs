@@ -1,0 +1,282 @@
+//! What the monitor's SQL does, as far as its decisions depend on it: leases and fences, versions,
+//! grants within budgets, outages. The real one has tests of its own.
+
+use std::collections::BTreeMap;
+
+use whatsapp_monitor::monitor::{
+    Action, Attempt, Budget, Gateway, Grounds, Instance, Settings, Timestamp, Verdict,
+};
+
+/// An instance as the database has it.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    /// The monitor's memory, as text: what is stored must be all there is.
+    pub state: Option<String>,
+    /// How often it was written.
+    pub version: i64,
+    /// When it is due.
+    pub due_ms: i64,
+    /// When it was last claimed.
+    pub claimed_ms: i64,
+    /// Which tick works on it, and until when.
+    pub lease: Option<(u64, i64)>,
+    /// Grows with each claim.
+    pub fence: i64,
+    /// What was done.
+    pub actions: Vec<Attempt>,
+    /// Its outages.
+    pub outages: Vec<Outage>,
+}
+
+/// An outage, as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Its first bad check.
+    pub started_ms: i64,
+    /// When the row was committed.
+    pub committed_ms: i64,
+    /// The first good check after it.
+    pub ended_ms: Option<i64>,
+    /// Why, when it began.
+    pub reason: Option<&'static str>,
+}
+
+/// What a tick holds.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Which instance.
+    pub index: usize,
+    /// Proves the claim.
+    pub fence: i64,
+    /// The version of `state`.
+    pub version: i64,
+    /// The memory.
+    pub state: Instance,
+    /// What was done in the last hours.
+    pub attempts: Vec<Attempt>,
+}
+
+/// What a tick writes.
+#[derive(Clone, Debug)]
+pub struct Result {
+    /// Which instance.
+    pub index: usize,
+    /// Proves the claim.
+    pub fence: i64,
+    /// The version that `state` was made from.
+    pub version: i64,
+    /// The memory from now on.
+    pub state: Instance,
+    /// When the check was sent.
+    pub checked_ms: i64,
+    /// What earlier actions came to.
+    pub verdicts: Vec<(i64, Verdict)>,
+    /// Whether the gateway refused the action of this tick.
+    pub refused: bool,
+}
+
+/// An action that a tick wants.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// On which instance.
+    pub index: usize,
+    /// Proves the claim.
+    pub fence: i64,
+    /// What.
+    pub action: Action,
+    /// On which evidence.
+    pub grounds: Grounds,
+    /// What it must keep to.
+    pub budgets: Vec<Budget>,
+}
+
+/// The database of one gateway.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// The instances, in their order.
+    pub rows: Vec<Row>,
+    /// The monitor's memory of the gateway, and how often it was written.
+    pub gateway: (Gateway, i64),
+    /// What is known of its version.
+    pub version: Option<String>,
+    /// Which tick did what to which instance.
+    granted: BTreeMap<(u64, usize), i64>,
+    serial: i64,
+}
+
+/// Seconds for which a claim holds.
+const LEASE_MS: i64 = 45_000;
+
+/// Milliseconds of lease that an action needs.
+const ACTION_NEEDS_MS: i64 = 10_000;
+
+/// Hours for which actions are handed out.
+const ATTEMPTS_FOR_MS: i64 = 6 * 3_600_000;
+
+impl Database {
+    /// One with so many instances, none of them checked so far.
+    pub fn new(instances: usize) -> Self {
+        Self {
+            rows: vec![Row::default(); instances],
+            gateway: (Gateway::default(), 0),
+            version: None,
+            granted: BTreeMap::new(),
+            serial: 0,
+        }
+    }
+
+    /// Claims what is due.
+    pub fn begin(&mut self, tick: u64, now_ms: i64) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        for (index, row) in self.rows.iter_mut().enumerate() {
+            if row.due_ms > now_ms {
+                continue;
+            }
+            row.claimed_ms = now_ms;
+            row.due_ms = now_ms + LEASE_MS;
+            row.lease = Some((tick, now_ms + LEASE_MS));
+            row.fence += 1;
+            let recent = |attempt: &&Attempt| now_ms - attempt.at.as_ms() < ATTEMPTS_FOR_MS;
+            claims.push(Claim {
+                index,
+                fence: row.fence,
+                version: row.version,
+                state: row.memory(),
+                attempts: row.actions.iter().filter(recent).cloned().collect(),
+            });
+        }
+        claims
+    }
+
+    /// Whether an instance that this tick does not hold was seen open lately.
+    pub fn open_elsewhere(&self, tick: u64, now_ms: i64, settings: &Settings) -> bool {
+        use whatsapp_monitor::monitor::Status;
+        self.rows.iter().any(|row| {
+            let state = row.memory();
+            row.lease.is_none_or(|(holder, _)| holder != tick)
+                && state.status == Status::Connected
+                && state.last_open.is_some_and(|at| {
+                    now_ms - at.as_ms() < 2 * settings.interval_ms()
+                })
+        })
+    }
+
+    /// Grants what may be done; each instance's index that it is granted on. `lax` grants all.
+    pub fn record_actions(
+        &mut self,
+        tick: u64,
+        wanted: &[Wanted],
+        now_ms: i64,
+        lax: bool,
+    ) -> Vec<usize> {
+        let mut granted = Vec::new();
+        for each in wanted {
+            let row = &mut self.rows[each.index];
+            let held = row.fence == each.fence
+                && row.lease.is_some_and(|(holder, until_ms)| {
+                    holder == tick && until_ms >= now_ms + ACTION_NEEDS_MS
+                });
+            let within = |budget: &Budget| {
+                let window_ms = i64::from(budget.window_s) * 1_000;
+                let count = row
+                    .actions
+                    .iter()
+                    .filter(|action| action.at.as_ms() > now_ms - window_ms)
+                    .count();
+                count < budget.max as usize
+            };
+            if !held || !(lax || each.budgets.iter().all(within)) {
+                continue;
+            }
+            if self.granted.contains_key(&(tick, each.index)) {
+                granted.push(each.index);
+                continue;
+            }
+            self.serial += 1;
+            self.granted.insert((tick, each.index), self.serial);
+            row.actions.push(Attempt {
+                id: self.serial,
+                action: each.action,
+                grounds: Some(each.grounds),
+                at: Timestamp::from_ms(now_ms),
+                verdict: None,
+            });
+            granted.push(each.index);
+        }
+        granted
+    }
+
+    /// Writes what was found and gives back what nobody else has written meanwhile.
+    pub fn finish(
+        &mut self,
+        tick: u64,
+        results: &[Result],
+        now_ms: i64,
+        settings: &Settings,
+    ) -> Vec<usize> {
+        let mut written = Vec::new();
+        for result in results {
+            let own = self.granted.get(&(tick, result.index)).copied();
+            let row = &mut self.rows[result.index];
+            if row.fence != result.fence || row.version != result.version {
+                continue;
+            }
+            row.write(result, now_ms);
+            row.due_ms = row.claimed_ms + settings.interval_ms() - 5_000;
+            row.lease = None;
+            for (id, verdict) in &result.verdicts {
+                row.judge(*id, *verdict);
+            }
+            if let Some(id) = own.filter(|_| result.refused) {
+                row.judge(id, Verdict::Refused);
+            }
+            written.push(result.index);
+        }
+        written
+    }
+
+    /// Keeps a new memory of the gateway, where nobody else has written it meanwhile.
+    pub fn finish_gateway(&mut self, from: i64, state: Gateway) {
+        if self.gateway.1 == from {
+            self.gateway = (state, from + 1);
+        }
+    }
+}
+
+impl Row {
+    /// The memory, as it comes out of the database.
+    pub fn memory(&self) -> Instance {
+        self.state
+            .as_ref()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
+
+    fn judge(&mut self, id: i64, verdict: Verdict) {
+        for action in &mut self.actions {
+            if action.id == id {
+                action.verdict = Some(verdict);
+            }
+        }
+    }
+
+    fn write(&mut self, result: &Result, now_ms: i64) {
+        let state = &result.state;
+        let open = self.outages.last_mut().filter(|last| last.ended_ms.is_none());
+        match (open, state.down_since) {
+            (Some(outage), None) => {
+                let ended = state.recovered_at.map_or(result.checked_ms, Timestamp::as_ms);
+                outage.ended_ms = Some(ended.max(outage.started_ms));
+            }
+            (None, Some(since)) => self.outages.push(Outage {
+                started_ms: since.as_ms(),
+                committed_ms: now_ms,
+                ended_ms: None,
+                reason: state.reason.map(|reason| reason.code()),
+            }),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        self.state = serde_json::to_string(state).ok();
+        self.version += 1;
+    }
+}
