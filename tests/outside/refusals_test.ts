@@ -3,6 +3,7 @@
  * in the test's own process, where the test turns its clock and sees its calls.
  */
 import assert from "node:assert/strict";
+import { NOTHING_DUE } from "./canned.ts";
 
 const KEY = "sb_secret_of_this_test";
 const DATABASE = "http://database.test";
@@ -16,24 +17,6 @@ interface Refused {
   count: number;
   ago_ms: number;
 }
-
-const NOTHING_DUE = {
-  outcome: "accepted",
-  now: "2026-01-01T00:00:00+00:00",
-  now_ms: 1_767_225_600_000,
-  settings: {
-    down_after_checks: 3,
-    down_after_s: 55,
-    up_after_checks: 2,
-    request_timeout_ms: 1000,
-    concurrency: 16,
-    tick_budget_ms: 5000,
-  },
-  claimed: 0,
-  more_due: false,
-  report: null,
-  instances: [],
-};
 
 let calls: { fn: string; refusals: Refused[] }[] = [];
 let isAway = false;

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { BEGIN, type Begun, type Ledger, onLedger, result } from "./ledger.ts";
-import { startHeldGateway, startWorld, type World } from "./support.ts";
+import { inWorld, startHeldGateway, type World } from "./support.ts";
 
 const REFUSE = "whatsapp_monitor_record_refusals";
 
@@ -35,15 +35,6 @@ const outcomes = async (from: Parameters<typeof triggers>[0]) =>
   (await triggers(from)).map(({ outcome, claimed, checked, ticks }) =>
     `${outcome} ${claimed} ${checked} ${ticks}`
   );
-
-async function inWorld(work: (world: World) => Promise<void>): Promise<void> {
-  const world = await startWorld();
-  try {
-    await work(world);
-  } finally {
-    await world.stop();
-  }
-}
 
 /** Calls the start route; gives the status, with the answer's text read. */
 async function start(
