@@ -16,7 +16,7 @@ pub struct Report {
     pub started_at: String,
     /// How long the run took, in milliseconds.
     pub duration_ms: f64,
-    /// How the caller proved that it may call.
+    /// Who triggered.
     pub trigger: &'static str,
     /// Instances checked.
     pub checked: usize,

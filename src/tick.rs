@@ -11,6 +11,7 @@ use crate::gateway::address::Reach;
 use crate::log;
 use crate::monitor::{Settings, Timestamp};
 use crate::report::{InstanceReport, Report};
+use crate::store::ledger::Source;
 use crate::store::tick::{BeginAnswer, BeginTick, Begun, Caller, FinishTick, Outcome, Scope};
 use crate::store::{Store, StoreError};
 use crate::web::console;
@@ -27,8 +28,10 @@ const WRITE_ROUNDS: u32 = 4;
 pub struct Order {
     /// Names the first tick, and the run to its caller.
     pub tick_id: String,
-    /// Who triggers.
+    /// How the caller proves that it may.
     pub caller: Caller,
+    /// Who triggers.
+    pub source: Source,
     /// Limits the run to one organization.
     pub organization_id: Option<String>,
     /// Whether somebody waits for the report.
@@ -46,7 +49,9 @@ impl Order {
         store
             .begin_tick(&BeginTick {
                 tick_id,
+                run_id: &self.tick_id,
                 caller: &self.caller,
+                source: self.source,
                 organization_id: self.organization_id.as_deref(),
                 report: self.report,
             })
@@ -105,7 +110,7 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         tick_id: order.tick_id.clone(),
         started_at,
         duration_ms: (now_ms() - run.started_ms).round(),
-        trigger: order.caller.name(),
+        trigger: order.source.name(),
         checked: done.checked.len(),
         carried_over: done.scope.due,
         database_round_trips: store.round_trips(),

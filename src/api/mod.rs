@@ -5,19 +5,25 @@
 //! | `/whatsapp/monitor/start` | [`start`] |
 //! | `/whatsapp/monitor/status` | [`status`] |
 //! | `/whatsapp/monitor/drill` | [`drill`] |
+//!
+//! Who triggers is [`source`]'s to tell; whoever is refused is counted by [`refusals`].
 
 pub mod auth;
 pub mod body;
 pub mod drill;
+pub mod refusals;
 pub mod reply;
 pub mod route;
+pub mod source;
 pub mod start;
 pub mod status;
 
-use js_sys::Function;
+use js_sys::{Function, Promise};
+use wasm_bindgen::JsValue;
 use web_sys::{Request, Url};
 
 use crate::environment::Environment;
+use crate::web::console;
 use reply::Reply;
 use route::{Method, Resource};
 
@@ -42,6 +48,13 @@ impl Context<'_> {
     /// A parameter of the query, the first of that name.
     pub fn query(&self, name: &str) -> Option<String> {
         self.url.search_params().get(name)
+    }
+
+    /// Keeps the isolate alive for work behind the answer.
+    pub fn keep_alive(&self, work: &Promise) {
+        if self.wait_until.call1(&JsValue::UNDEFINED, work).is_err() {
+            console::error("❌ Erro no monitoramento: waitUntil falhou");
+        }
     }
 }
 

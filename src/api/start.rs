@@ -9,7 +9,10 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use super::Context;
 use super::auth::{self, Presented};
 use super::body;
+use super::refusals;
 use super::reply::Reply;
+use super::source::{Sent, source};
+use crate::store::ledger::Why;
 use crate::store::tick::BeginAnswer;
 use crate::store::{Store, StoreError};
 use crate::tick::{self, Order};
@@ -25,23 +28,36 @@ pub async fn answer(context: &Context<'_>) -> Reply {
 
 async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
     let wait = wait(context.query("wait").as_deref())?;
-    let caller =
-        auth::identify(&Presented::by(context), context.environment).ok_or_else(unauthorized)?;
-    let organization_id = organization_id(&body::json(context).await?)?;
+    let sent = Sent::by(context);
+    let Some(caller) = auth::identify(&Presented::by(context), context.environment) else {
+        refusals::count(context, source(&sent, None), Why::NoToken);
+        return Err(unauthorized());
+    };
+    let body = body::json(context).await?;
+    let organization_id = organization_id(&body)?;
+    let source = source(&sent, body.get("source").and_then(Value::as_str));
     let store = Store::new(context.environment).map_err(|error| unavailable(&error))?;
     let order = Order {
         tick_id: random_uuid(),
         caller,
+        source,
         organization_id,
         report: wait,
         reach: context.environment.reach(),
     };
     let begun = match order.begin(&store, &order.tick_id).await {
         Ok(BeginAnswer::Accepted(begun)) => begun,
-        Ok(BeginAnswer::Unauthorized) => return Err(unauthorized()),
-        Ok(BeginAnswer::UnknownOrganization) => return Err(unknown_organization()),
+        Ok(BeginAnswer::Unauthorized) => {
+            refusals::count(context, source, Why::BadToken);
+            return Err(unauthorized());
+        }
+        Ok(BeginAnswer::UnknownOrganization) => {
+            refusals::count(context, source, Why::UnknownOrganization);
+            return Err(unknown_organization());
+        }
         Err(error) => return Err(unavailable(&error)),
     };
+    refusals::tell(context);
     let tick_id = order.tick_id.clone();
     let finished = Rc::new(std::cell::RefCell::new(None));
     let report = Rc::clone(&finished);
@@ -54,13 +70,7 @@ async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
         *report.borrow_mut() = Some(done);
         Ok(JsValue::UNDEFINED)
     });
-    if context
-        .wait_until
-        .call1(&JsValue::UNDEFINED, &work)
-        .is_err()
-    {
-        console::error("❌ Erro no monitoramento: waitUntil falhou");
-    }
+    context.keep_alive(&work);
     if wait {
         let _ = JsFuture::from(work).await;
         return Ok(match finished.take() {

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::ledger::Source;
 use super::{Patience, Store, StoreError};
 use crate::monitor::{
     Ack, Action, Attempt, Budget, Capabilities, Gateway, Grounds, Instance, Profile, Reason,
@@ -37,25 +38,18 @@ pub enum Caller {
     },
 }
 
-impl Caller {
-    /// The name that the database and the report use.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::ServiceKey => "service_key",
-            Self::Environment => "environment",
-            Self::Token { .. } => "token",
-        }
-    }
-}
-
 /// The request of `begin_tick`.
 #[derive(Clone, Debug, Serialize)]
 pub struct BeginTick<'a> {
     /// Names the tick; made by the caller.
     pub tick_id: &'a str,
-    /// Who triggers it.
+    /// The first tick of the same trigger.
+    pub run_id: &'a str,
+    /// How the caller proves that it may.
     #[serde(flatten)]
     pub caller: &'a Caller,
+    /// Who triggers it.
+    pub source: Source,
     /// Limits the tick to one organization.
     pub organization_id: Option<&'a str>,
     /// Whether to report all instances, where nothing was due.

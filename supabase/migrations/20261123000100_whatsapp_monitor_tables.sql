@@ -96,7 +96,7 @@ comment on column whatsapp_monitor.settings.lease_s is
 comment on column whatsapp_monitor.settings.history_days is
   'Days for which changes of status, outages and daily sums are kept.';
 comment on column whatsapp_monitor.settings.ledger_days is
-  'Days for which triggers, ticks and actions are kept.';
+  'Days for which triggers, accepted and refused, ticks and actions are kept.';
 
 insert into whatsapp_monitor.settings default values on conflict do nothing;
 

@@ -192,6 +192,9 @@ begin
                  where k.started_at < v_ledger
                    and not exists (select from whatsapp_monitor.actions a where a.tick_id = k.id)
                  limit c_batch);
+  delete from whatsapp_monitor.refusals r
+  where (r.minute, r.source, r.why) in (select minute, source, why from whatsapp_monitor.refusals
+                                        where minute < v_ledger limit c_batch);
 end
 $$;
 

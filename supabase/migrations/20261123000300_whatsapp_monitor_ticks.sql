@@ -111,7 +111,8 @@ $$;
 -- and returns them with the settings and the time. Idempotent by tick_id: a repeated call returns
 -- what the tick still holds.
 --
--- request: {tick_id, caller: "token" | "environment" | "service_key", token_digests: [hex],
+-- request: {tick_id, run_id: the first tick of the same trigger, source,
+--           caller: "token" | "environment" | "service_key", token_digests: [hex],
 --           organization_id: text or null, report: boolean}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
 --           claimed, instances, gateways, more_due, report: {due, instances}}; claimed is null in a
@@ -124,6 +125,8 @@ set timezone = 'UTC'
 as $$
 declare
   v_tick         uuid := request ->> 'tick_id';
+  v_run          uuid := coalesce(request ->> 'run_id', request ->> 'tick_id');
+  v_source       text := whatsapp_monitor.known_source(request ->> 'source');
   v_organization text := request ->> 'organization_id';
   v_settings     whatsapp_monitor.settings;
   v_now          timestamptz;
@@ -155,8 +158,11 @@ begin
   v_lease := make_interval(secs => greatest(
     v_settings.lease_s, (v_settings.tick_budget_ms + v_settings.request_timeout_ms) / 1000 + 17));
 
-  insert into whatsapp_monitor.ticks (id, caller, organization_id, claimed, started_at)
-  values (v_tick, request ->> 'caller', v_organization, 0, v_now)
+  insert into whatsapp_monitor.ticks
+    (id, run_id, source, caller, organization_id, claimed, started_at, late_ms)
+  values (v_tick, v_run, v_source, request ->> 'caller', v_organization, 0, v_now,
+          case when v_run = v_tick
+               then whatsapp_monitor.lateness(v_source, v_organization, v_now) end)
   on conflict (id) do nothing;
   if found then
     with due as (
@@ -183,7 +189,10 @@ begin
     get diagnostics v_claimed = row_count;
     update whatsapp_monitor.ticks
     set claimed = v_claimed,
-        finished_at = case when v_claimed = 0 then v_now end
+        lease_until = v_now + v_lease,
+        finished_at = case when v_claimed = 0 then v_now end,
+        busy = case when v_claimed = 0
+                    then whatsapp_monitor.is_busy(v_organization, v_now) else false end
     where id = v_tick;
   end if;
 
@@ -302,8 +311,10 @@ begin
 
   perform whatsapp_monitor.record_gateways(coalesce(request -> 'gateways', '[]'));
 
-  update whatsapp_monitor.ticks set finished_at = clock_timestamp()
-  where id = v_tick and v_stale = '[]';
+  update whatsapp_monitor.ticks
+  set checked = checked + cardinality(v_new),
+      finished_at = case when v_stale = '[]' then clock_timestamp() else finished_at end
+  where id = v_tick;
 
   perform whatsapp_monitor.write_back(v_new);
 

@@ -4,16 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { startGateway } from "../stack/evolution/mod.ts";
-import { found, startHeldGateway, startWorld, timesAsked, type World } from "./support.ts";
-
-async function inWorld(work: (world: World) => Promise<void>): Promise<void> {
-  const world = await startWorld();
-  try {
-    await work(world);
-  } finally {
-    await world.stop();
-  }
-}
+import { found, inWorld, startHeldGateway, timesAsked, type World } from "./support.ts";
 
 const names = (prefix: string, count: number) =>
   Array.from({ length: count }, (_, index) => `${prefix}-${String(index).padStart(3, "0")}`);

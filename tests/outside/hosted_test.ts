@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import type { Report } from "../stack/report.ts";
+import { NOTHING_DUE } from "./canned.ts";
 
 const PROJECT = "https://abcdefghijklmnopqrst.supabase.co";
 const KEY = "sb_secret_for_this_test";
@@ -45,20 +46,8 @@ function database(fn: string, request: { results: typeof results }): unknown {
     };
   }
   return {
-    outcome: "accepted",
-    now: "2026-01-01T00:00:00+00:00",
-    now_ms: 1_767_225_600_000,
-    settings: {
-      down_after_checks: 3,
-      down_after_s: 55,
-      up_after_checks: 2,
-      request_timeout_ms: 1000,
-      concurrency: 16,
-      tick_budget_ms: 5000,
-    },
+    ...NOTHING_DUE,
     claimed: urls.length,
-    more_due: false,
-    report: null,
     instances: urls.map((gateway_url, id) => ({
       id,
       gateway_url,

@@ -122,6 +122,7 @@ export class Ledger {
       source_sync: ["synced_at"],
       trigger_tokens: ["expires_at"],
       actions: ["granted_at"],
+      ticks: ["started_at", "finished_at", "lease_until"],
     };
     for (const [table, columns] of Object.entries(moments)) {
       await this.query(
@@ -140,6 +141,7 @@ export class Ledger {
         whatsapp_monitor.trigger_tokens, whatsapp_monitor.gateways, whatsapp_monitor.instances,
         whatsapp_monitor.sources, whatsapp_monitor.write_backs, whatsapp_monitor.actions,
         whatsapp_monitor.status_changes, whatsapp_monitor.outages, whatsapp_monitor.days,
+        whatsapp_monitor.refusals,
         public.organization_channel_config;
       insert into whatsapp_monitor.settings default values;
       insert into whatsapp_monitor.source_sync default values;`);

@@ -45,8 +45,8 @@ const ENDED = (id: number, fence: number) => ({
   asked: true,
 });
 const STRANGERS = ["anon", "authenticated"];
-const CALLS = ["begin_tick", "record_actions", "finish_tick", "status"].map((name) =>
-  `whatsapp_monitor_${name}`
+const CALLS = ["begin_tick", "record_actions", "finish_tick", "status", "record_refusals"].map(
+  (name) => `whatsapp_monitor_${name}`,
 );
 
 async function withDatabase(
@@ -156,6 +156,8 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
     await rpc("whatsapp_monitor_finish_tick", {
       request: { tick_id, results: [ENDED(id, fence)] },
     });
+    const refusals = [{ source: "person", why: "no_token", count: 1, ago_ms: 0 }];
+    await rpc("whatsapp_monitor_record_refusals", { request: { refusals } });
     await database.query(
       "insert into whatsapp_monitor.days (instance_id, day) values ($1, '2026-01-01')",
       [id],
@@ -308,6 +310,9 @@ Deno.test("anon and authenticated get at nothing; the service role at the functi
       where pronamespace = 'public'::regnamespace`);
     const tables = await database.query<{ name: string }>(`
       select format('%I.%I', schemaname, tablename) as name from pg_tables
+      where schemaname = 'whatsapp_monitor'
+      union all
+      select format('%I.%I', schemaname, viewname) from pg_views
       where schemaname = 'whatsapp_monitor'`);
     assert.ok(functions.length >= CALLS.length && tables.length >= 8);
     const inside = ["select whatsapp_monitor.sync_sources()"];
@@ -323,7 +328,7 @@ Deno.test("anon and authenticated get at nothing; the service role at the functi
       }
     }
     for (const { call } of functions) {
-      // It lacks a tick_id, but not the right to call.
+      // It lacks what it needs, but not the right to call.
       assert.equal(await refusal(database, "service_role", call), "22023", call);
     }
     for (const sql of inside) {
@@ -333,7 +338,7 @@ Deno.test("anon and authenticated get at nothing; the service role at the functi
     const granted = await database.query(
       `
       select r.role, c.oid::regclass from unnest($1::text[]) as r (role), pg_class c
-      where c.relnamespace = 'whatsapp_monitor'::regnamespace and c.relkind = 'r'
+      where c.relnamespace = 'whatsapp_monitor'::regnamespace and c.relkind in ('r', 'v')
         and has_table_privilege(r.role, c.oid, 'select, insert, update, delete, truncate')
       union all
       select r.role, null from unnest($1::text[]) as r (role)

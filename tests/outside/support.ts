@@ -83,6 +83,16 @@ export async function startWorld(options: StackOptions = {}): Promise<World> {
   };
 }
 
+/** Starts a world of its own for a piece of work, and stops it. */
+export async function inWorld(work: (world: World) => Promise<void>): Promise<void> {
+  const world = await startWorld();
+  try {
+    await work(world);
+  } finally {
+    await world.stop();
+  }
+}
+
 /** The instance of this name in a report. */
 export function found(report: Report, name: string): ReportedInstance {
   const instance = report.instances.find((each) => each.instance_name === name);

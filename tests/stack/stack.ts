@@ -59,13 +59,16 @@ export interface Stack {
   readonly token: string;
   /** Adds an instance to `organization_channel_config`; gives the row's id. */
   addInstance(instance: NewInstance): Promise<string>;
-  /** `POST …/whatsapp/monitor/start?wait=true` with the token. */
+  /** `POST …/whatsapp/monitor/start?wait=true` with the token, as pg_cron does. */
   trigger(
     options?: { body?: unknown; signal?: AbortSignal },
   ): Promise<Response>;
   /** Ends everything; takes its own rows out of a database that is not its own. */
   stop(): Promise<void>;
 }
+
+/** What pg_cron's calls are known by. */
+const PG_NET = "pg_net/0.20.4";
 
 /** Starts a stack. Where one part fails, the others are ended before this rejects. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
@@ -134,6 +137,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
           method: "POST",
           headers: {
             "x-monitor-token": token,
+            "user-agent": PG_NET,
             "content-type": "application/json",
           },
           body: body === undefined ? undefined : JSON.stringify(body),

@@ -14,7 +14,7 @@ const REPORT: Report = {
   tick_id: "t",
   started_at: "2026-11-23T17:43:26.417Z",
   duration_ms: 41.4,
-  trigger: "dev",
+  trigger: "pg_cron",
   checked: 2,
   carried_over: 0,
   database_round_trips: 2,
