@@ -7,7 +7,9 @@ use super::observation::MemoryState;
 use super::settings::Settings;
 use super::time::Timestamp;
 
-/// Milliseconds after a `connect` in which a fight of two sockets is put down to it.
+/// Milliseconds after an action that worked in which a fight of two sockets is still put down to it.
+/// One that had no effect is blamed for as long as it is remembered: a second socket may have been
+/// waiting for WhatsApp all the while.
 const BLAMED_FOR_MS: i64 = 3_600_000;
 
 /// Changes between open and not open after an action that make it a change for the worse. One is
@@ -103,7 +105,8 @@ impl Attempt {
             return None;
         }
         let changes = now.changes.after(self.at);
-        let blamed = at.ms_since(self.at) < BLAMED_FOR_MS;
+        let blamed =
+            self.verdict != Some(Verdict::Worked) || at.ms_since(self.at) < BLAMED_FOR_MS;
         let open = now
             .steady
             .is_some_and(|steady| steady.last == at && steady.state == MemoryState::Open);
