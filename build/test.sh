@@ -92,7 +92,7 @@ outside_on_postgres() {
 }
 
 # Postgres 17 with pg_cron, as Debian trixie packages them, in a folder of its
-# own: no other release has both.
+# own, whatever this machine runs.
 install_postgres_17() {
   local mirror new
   if [ -d "$postgres_17" ]; then return; fi
@@ -100,6 +100,7 @@ install_postgres_17() {
     die "Postgres 17 takes root and debootstrap: apt-get install debootstrap"
   fi
   # From where this machine's own packages come, if that is Debian.
+  # shellcheck disable=SC2016
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 2>/dev/null |
     awk 'NR == 1') || true
   mkdir -p "$cache"

@@ -1,5 +1,6 @@
 /** What the tests from outside have in common. */
 import type { Database } from "../stack/database.ts";
+import { type Edge, startEdge } from "../stack/edge.ts";
 import { generateKeys, type Keys } from "../stack/keys.ts";
 import { applyStandIns, migrate } from "../stack/migrate.ts";
 import { openPglite } from "../stack/pglite.ts";
@@ -81,6 +82,20 @@ export async function startWorld(options: StackOptions = {}): Promise<World> {
       await fresh?.drop();
     },
   };
+}
+
+/** The function once more, in a process of its own: another isolate. */
+export function anotherEdge(stack: Stack): Promise<Edge> {
+  const keys = JSON.stringify({ default: stack.serviceKey });
+  return startEdge({ env: { SUPABASE_URL: stack.url, SUPABASE_SECRET_KEYS: keys } });
+}
+
+/** The leases of all dead or slow ticks run out. */
+export async function expireLeases({ database }: Stack): Promise<void> {
+  await database.query(`
+    update whatsapp_monitor.instances
+    set lease_until = now() - interval '1 second', due_at = now() - interval '1 second'
+    where lease_tick is not null`);
 }
 
 /** The instance of this name in a report. */

@@ -14,6 +14,7 @@
  * command ends, the server is stopped and the folder is gone afterwards; its
  * status becomes ours.
  */
+import { resolve } from "node:path";
 import { findPrograms, type Programs, say, Unable, within } from "./postgres_programs.ts";
 
 const USAGE =
@@ -223,7 +224,7 @@ function parseArguments(args: string[]): Wanted {
   for (let n = 0; n < end; n += 2) {
     const [option, value] = args.slice(n, n + 2);
     if (option === "--version" && /^\d+$/.test(value)) wanted.version = value;
-    else if (option === "--root" && value.startsWith("/")) wanted.root = value.replace(/\/+$/, "");
+    else if (option === "--root" && value) wanted.root = resolve(value);
     else if (option === "--set" && /^[\w.]+=[\w.,]*$/.test(value)) wanted.settings.push(value);
     else understood = false;
   }
