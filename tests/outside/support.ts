@@ -5,7 +5,7 @@ import { generateKeys, type Keys } from "../stack/keys.ts";
 import { applyStandIns, migrate } from "../stack/migrate.ts";
 import { openPglite } from "../stack/pglite.ts";
 import { openPostgres } from "../stack/postgres.ts";
-import { createRest } from "../stack/postgrest.ts";
+import { createRest, type Rest } from "../stack/postgrest.ts";
 import type { Gateway } from "../stack/evolution/mod.ts";
 import type { Report, ReportedInstance } from "../stack/report.ts";
 import { type Stack, type StackOptions, startStack } from "../stack/stack.ts";
@@ -222,21 +222,26 @@ export async function startDatabase({ migrated = true } = {}): Promise<Bare> {
     database,
     keys,
     concurrent: fresh !== undefined,
-    async rpc(fn, args, key = keys.service) {
-      const headers = { apikey: key, "content-type": "application/json" };
-      const answer = await rest.handle(
-        new Request(`http://127.0.0.1/rest/v1/rpc/${fn}`, {
-          method: "POST",
-          headers,
-          body: JSON.stringify(args),
-        }),
-      );
-      return { status: answer.status, body: await answer.json() };
-    },
+    rpc: caller(rest, keys),
     async stop() {
       await database.close();
       await fresh?.drop();
     },
+  };
+}
+
+/** Calls of functions through a REST interface. */
+export function caller(rest: Rest, keys: Keys): Bare["rpc"] {
+  return async (fn, args, key = keys.service) => {
+    const headers = { apikey: key, "content-type": "application/json" };
+    const answer = await rest.handle(
+      new Request(`http://127.0.0.1/rest/v1/rpc/${fn}`, {
+        method: "POST",
+        headers,
+        body: JSON.stringify(args),
+      }),
+    );
+    return { status: answer.status, body: await answer.json() };
   };
 }
 
