@@ -14,8 +14,8 @@ import {
   withIsolates,
   withMishaps,
 } from "./chaos.ts";
-import { ACT, type Begun, Ledger, result } from "./ledger.ts";
-import { startDatabase, startWorld, timesAsked, type World } from "./support.ts";
+import { ACT, type Begun, Ledger, names, result } from "./ledger.ts";
+import { outcome, startDatabase, startWorld, timesAsked, type World } from "./support.ts";
 
 const TABLE = "public.organization_channel_config";
 const SEED = 20261123;
@@ -275,6 +275,22 @@ async function deadlocksInTheUsersTable(): Promise<void> {
   });
 }
 
+async function claimBesideOthers(): Promise<void> {
+  const bare = await startDatabase();
+  try {
+    const ledger = new Ledger(bare);
+    await ledger.watch("a", "b");
+    await bare.database.transaction(null, async (query) => {
+      await query("select from whatsapp_monitor.instances where name = 'a' for update");
+      const { instances } = await outcome(ledger.begin(), "a claim");
+      assert.deepEqual(names(instances), ["b"]);
+    });
+    assert.deepEqual(names((await ledger.begin()).instances), ["a"], "it lost nothing by that");
+  } finally {
+    await bare.stop();
+  }
+}
+
 /** Asks again while the backend is killed, as the function does. */
 async function insist(ledger: Ledger, fn: string, request: Record<string, unknown>) {
   for (;;) {
@@ -342,6 +358,8 @@ if (Deno.env.has("DATABASE_RESTART")) {
     ticksThroughAllMishaps());
   Deno.test("deadlocks in the user's table: our state commits, and the table ends true", () =>
     deadlocksInTheUsersTable());
+  Deno.test("a claim waits for nobody: what another session has locked is left out", () =>
+    claimBesideOthers());
   Deno.test("rivals for one action: it is granted once, to whoever holds the instance", () =>
     actionsOfRivals());
 }
