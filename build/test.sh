@@ -85,8 +85,37 @@ rebuild() {
   node build/same.mjs pkg target/pkg-again
 }
 
+# outside_on_postgres [OPTION…]: on a real server, see postgres_server.ts.
+outside_on_postgres() {
+  "$deno" run --allow-all --no-check tests/stack/postgres_server.ts "$@" -- \
+    "$deno" test --allow-all --no-check tests/outside
+}
+
+# Postgres 17 with pg_cron, as Debian trixie packages them, in a folder of its
+# own, whatever this machine runs.
+install_postgres_17() {
+  local mirror new
+  if [ -d "$postgres_17" ]; then return; fi
+  if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
+    die "Postgres 17 takes root and debootstrap: apt-get install debootstrap"
+  fi
+  # From where this machine's own packages come, if that is Debian.
+  # shellcheck disable=SC2016
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 2>/dev/null |
+    awk 'NR == 1') || true
+  mkdir -p "$cache"
+  new=$(mktemp -d "$postgres_17.XXXXXX")
+  # shellcheck disable=SC2064
+  trap "rm -rf '$new'" EXIT
+  debootstrap --variant=minbase --include=postgresql-17,postgresql-17-cron \
+    trixie "$new" ${mirror:+"$mirror"}
+  rm -rf "$new"/var/cache/apt/* "$new"/var/lib/apt/lists/*
+  chmod 755 "$new"
+  mv -T "$new" "$postgres_17"
+}
+
 run_tests() {
-  local all=
+  local all='' postgres_17=$cache/postgres-17-trixie
   case ${1-} in
     '') ;;
     --all) all=yes ;;
@@ -118,9 +147,10 @@ run_tests() {
   if [ "$all" ]; then
     check "cargo clippy for $wasm_target" wasm_clippy
     check "pkg/ built again gives the same bytes" rebuild
-    suite "the function from outside, on an installed Postgres" \
-      "$deno" run --allow-all --no-check tests/stack/postgres_server.ts -- \
-      "$deno" test --allow-all --no-check tests/outside
+    suite "the function from outside, on an installed Postgres" outside_on_postgres
+    check "Postgres 17" install_postgres_17
+    suite "the function from outside, on Postgres 17" \
+      outside_on_postgres --root "$postgres_17" --version 17
   fi
 
   if [ "$tests_run" -eq 0 ]; then printf '\nNo test ran.\n'; fi

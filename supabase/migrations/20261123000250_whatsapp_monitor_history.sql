@@ -77,11 +77,11 @@ begin
   from whatsapp_monitor.settings t;
 
   with timed as (
-    select r.id, r.status, r.reason, r.down_since_ms, r.recovered_ms,
+    select r.id, r.status, r.reason, r.down_since_ms, r.recovered_ms, r.asked,
            to_timestamp(r.checked_ms / 1000.0) as at, i.status as was, i.checked_at
     from jsonb_to_recordset(results) as r
       (id bigint, fence bigint, version bigint, status text, reason jsonb, checked_ms bigint,
-       down_since_ms bigint, recovered_ms bigint)
+       down_since_ms bigint, recovered_ms bigint, asked boolean)
     join whatsapp_monitor.instances i on i.id = r.id
     where i.fence = r.fence and i.version = r.version and i.checked_by is distinct from tick
   ),
@@ -116,7 +116,8 @@ begin
     where t.down_since_ms is not null
     on conflict (instance_id) where ended_at is null do nothing
   ),
-  -- The time since the last check belongs to what the instance was found to be then.
+  -- The time since the last check belongs to what the instance was found to be then. What is
+  -- concluded without asking is no check: checked_at stays, and the next one counts all the time.
   spans as (
     select t.id, t.checked_at as since, t.at as until,
            case
@@ -126,7 +127,7 @@ begin
              else 'not_connected'
            end as kind
     from timed t
-    where t.checked_at < t.at
+    where t.asked and t.checked_at < t.at
   ),
   by_day as (
     select s.id, s.kind, d.day::date as day,

@@ -3,6 +3,7 @@
  * first bad check, the time of each day; and how all that is forgotten again.
  */
 import assert from "node:assert/strict";
+import { onLedger, result } from "./ledger.ts";
 import { startWorld, type World } from "./support.ts";
 
 async function inWorld(work: (world: World) => Promise<void>): Promise<void> {
@@ -221,3 +222,23 @@ Deno.test("what the settings do not keep is removed, and nothing else", () =>
     const [{ error }] = await database.query("select error from whatsapp_monitor.housekeeping");
     assert.equal(error, null);
   }));
+
+onLedger("the sums of a day", {
+  async "count each second once, also where it was concluded without asking"(ledger) {
+    await ledger.watch("a");
+    await ledger.set({ interval_s: 3600 });
+    const start = Date.UTC(2026, 0, 1);
+    for (const [minute, asked] of [[0, true], [1, false], [2, false], [3, true]] as const) {
+      await ledger.query("update whatsapp_monitor.instances set due_at = '-infinity'");
+      const tick = await ledger.begin();
+      const checked_ms = start + minute * 60_000;
+      await ledger.finish(tick, tick.instances.map((each) => result(each, { checked_ms, asked })));
+    }
+    assert.deepEqual(
+      await ledger.query(
+        "select connected_s, not_connected_s, unknown_s from whatsapp_monitor.days",
+      ),
+      [{ connected_s: 180, not_connected_s: 0, unknown_s: 0 }],
+    );
+  },
+});

@@ -3,9 +3,9 @@
  * asked twice, nothing is lost. Trigger to database, through the real wasm.
  */
 import assert from "node:assert/strict";
-import { type Edge, startEdge } from "../stack/edge.ts";
+import type { Edge } from "../stack/edge.ts";
 import type { Report } from "../stack/report.ts";
-import { startHeldGateway, startWorld, type World } from "./support.ts";
+import { anotherEdge, expireLeases, startHeldGateway, startWorld, type World } from "./support.ts";
 
 const BEGIN = "whatsapp_monitor_begin_tick";
 const FINISH = "whatsapp_monitor_finish_tick";
@@ -54,12 +54,6 @@ async function inWorld<H = undefined>(
   }
 }
 
-/** The function once more, in a process of its own: another isolate. */
-function anotherEdge(world: World): Promise<Edge> {
-  const keys = JSON.stringify({ default: world.serviceKey });
-  return startEdge({ env: { SUPABASE_URL: world.url, SUPABASE_SECRET_KEYS: keys } });
-}
-
 /** Triggers one isolate and waits for its report. */
 function trigger(world: World, edge: Edge = world.edge): Promise<Report> {
   const answering = (async () => {
@@ -77,14 +71,6 @@ function trigger(world: World, edge: Edge = world.edge): Promise<Report> {
 async function begun({ rest }: World, ticks: number): Promise<void> {
   const count = () => rest.calls.filter(({ fn, status }) => fn === BEGIN && status === 200).length;
   while (count() < ticks) await rest.nextCall(BEGIN);
-}
-
-/** The leases of all dead or slow ticks run out. */
-async function expireLeases({ database }: World): Promise<void> {
-  await database.query(`
-    update whatsapp_monitor.instances
-    set lease_until = now() - interval '1 second', due_at = now() - interval '1 second'
-    where lease_tick is not null`);
 }
 
 /** The names that a gateway was asked for, as often as it was asked. */

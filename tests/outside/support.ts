@@ -1,10 +1,11 @@
 /** What the tests from outside have in common. */
 import type { Database } from "../stack/database.ts";
+import { type Edge, startEdge } from "../stack/edge.ts";
 import { generateKeys, type Keys } from "../stack/keys.ts";
 import { applyStandIns, migrate } from "../stack/migrate.ts";
 import { openPglite } from "../stack/pglite.ts";
 import { openPostgres } from "../stack/postgres.ts";
-import { createRest } from "../stack/postgrest.ts";
+import { createRest, type Rest } from "../stack/postgrest.ts";
 import type { Gateway } from "../stack/evolution/mod.ts";
 import type { Report, ReportedInstance } from "../stack/report.ts";
 import { type Stack, type StackOptions, startStack } from "../stack/stack.ts";
@@ -91,6 +92,20 @@ export async function inWorld(work: (world: World) => Promise<void>): Promise<vo
   } finally {
     await world.stop();
   }
+}
+
+/** The function once more, in a process of its own: another isolate. */
+export function anotherEdge(stack: Stack): Promise<Edge> {
+  const keys = JSON.stringify({ default: stack.serviceKey });
+  return startEdge({ env: { SUPABASE_URL: stack.url, SUPABASE_SECRET_KEYS: keys } });
+}
+
+/** The leases of all dead or slow ticks run out. */
+export async function expireLeases({ database }: Stack): Promise<void> {
+  await database.query(`
+    update whatsapp_monitor.instances
+    set lease_until = now() - interval '1 second', due_at = now() - interval '1 second'
+    where lease_tick is not null`);
 }
 
 /** The instance of this name in a report. */
@@ -217,21 +232,26 @@ export async function startDatabase({ migrated = true } = {}): Promise<Bare> {
     database,
     keys,
     concurrent: fresh !== undefined,
-    async rpc(fn, args, key = keys.service) {
-      const headers = { apikey: key, "content-type": "application/json" };
-      const answer = await rest.handle(
-        new Request(`http://127.0.0.1/rest/v1/rpc/${fn}`, {
-          method: "POST",
-          headers,
-          body: JSON.stringify(args),
-        }),
-      );
-      return { status: answer.status, body: await answer.json() };
-    },
+    rpc: caller(rest, keys),
     async stop() {
       await database.close();
       await fresh?.drop();
     },
+  };
+}
+
+/** Calls of functions through a REST interface. */
+export function caller(rest: Rest, keys: Keys): Bare["rpc"] {
+  return async (fn, args, key = keys.service) => {
+    const headers = { apikey: key, "content-type": "application/json" };
+    const answer = await rest.handle(
+      new Request(`http://127.0.0.1/rest/v1/rpc/${fn}`, {
+        method: "POST",
+        headers,
+        body: JSON.stringify(args),
+      }),
+    );
+    return { status: answer.status, body: await answer.json() };
   };
 }
 

@@ -1,18 +1,24 @@
 /**
- * The installed Postgres, for as long as a command runs:
+ * A Postgres server, for as long as a command runs:
  *
- *     deno run -A tests/stack/postgres_server.ts [--version 15] -- COMMAND…
+ *     deno run -A tests/stack/postgres_server.ts [OPTION…] -- COMMAND…
  *
- * The newest one, or the one of the given major version, on a free port of
- * 127.0.0.1, in a temporary folder, without durability. The command finds it by
- * DATABASE=postgres://postgres@127.0.0.1:PORT. Whatever way it ends, the server
- * is stopped and the folder is gone afterwards; its status becomes ours.
+ *     --version 15       this major version; the newest if not given
+ *     --root DIR         the one of the Debian system in this folder, which takes root
+ *     --set NAME=VALUE   a setting of the server; repeatable
+ *
+ * It listens on a free port of 127.0.0.1 and keeps its data in a temporary
+ * folder, safe from its own death but not from the machine's. The command finds
+ * it by DATABASE=postgres://postgres@127.0.0.1:PORT. A POST to the URL in
+ * DATABASE_RESTART kills all its processes and starts it again. Whatever way the
+ * command ends, the server is stopped and the folder is gone afterwards; its
+ * status becomes ours.
  */
+import { resolve } from "node:path";
+import { findPrograms, type Programs, say, Unable, within } from "./postgres_programs.ts";
 
-/** What keeps the command from being run; the message says what to do. */
-class Unable extends Error {}
-
-const USAGE = "Usage: deno run -A tests/stack/postgres_server.ts [--version 15] -- COMMAND…";
+const USAGE =
+  "Usage: deno run -A tests/stack/postgres_server.ts [--version 15] [--root DIR] [--set NAME=VALUE]… -- COMMAND…";
 const USAGE_STATUS = 2;
 /** A port that was free a moment ago may be taken when the server starts. */
 const START_ATTEMPTS = 3;
@@ -22,7 +28,6 @@ const SETTINGS = [
   "unix_socket_directories=",
   "max_connections=100",
   "fsync=off",
-  "synchronous_commit=off",
   "full_page_writes=off",
 ];
 
@@ -68,114 +73,133 @@ function passSignalsOn(): void {
   }
 }
 
-/** The folder of the programs of the newest Postgres, or of one version. */
-async function findPrograms(version: string | undefined): Promise<string> {
-  const found: { folder: string; major: number }[] = [];
-  for (const folder of await candidates()) {
-    const written = await say(`${folder}/postgres`, "--version");
-    const major = written.match(/\(PostgreSQL\) (\d+)/)?.[1];
-    if (major && (version === undefined || major === version)) {
-      found.push({ folder, major: Number(major) });
-    }
-  }
-  const [newest] = found.sort((a, b) => b.major - a.major);
-  if (newest) return newest.folder;
-  throw new Unable(
-    `No Postgres server${version ? ` of version ${version}` : ""} is installed. ` +
-      "On Debian: apt-get install postgresql; on macOS: brew install postgresql@17.",
-  );
-}
-
-async function candidates(): Promise<string[]> {
-  const folders = (Deno.env.get("PATH") ?? "").split(":");
-  folders.push((await say("pg_config", "--bindir")).trim());
-  for (
-    const [parent, form] of [
-      ["/usr/lib/postgresql", /^\d+$/],
-      ["/opt/homebrew/opt", /^postgresql(@\d+)?$/],
-      ["/usr/local/opt", /^postgresql(@\d+)?$/],
-    ] as const
-  ) {
+/** Starts a server, runs the command with it, stops the server. */
+async function serve({ version, root, settings, command }: Wanted): Promise<number> {
+  const programs = await findPrograms({ version, root });
+  const folder = await Deno.makeTempDir({ prefix: "postgres-", dir: root ? `${root}/tmp` : root });
+  try {
+    const server = new Server(programs, folder);
+    await server.prepare();
     try {
-      for await (const { name } of Deno.readDir(parent)) {
-        if (form.test(name)) folders.push(`${parent}/${name}/bin`);
-      }
-    } catch {
-      // Not on this system.
+      const port = await server.start(settings);
+      return port === null ? 1 : await runWith(server, port, command);
+    } finally {
+      await server.stop();
     }
-  }
-  return [...new Set(folders)].filter((folder) => folder !== "");
-}
-
-/** What a program writes, nothing where there is no such program. */
-async function say(file: string, ...args: string[]): Promise<string> {
-  try {
-    const { stdout } = await new Deno.Command(file, { args }).output();
-    return new TextDecoder().decode(stdout);
-  } catch {
-    return "";
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
 }
 
-/** Starts a server in `folder`, runs the command with it, stops the server. */
-async function serve(
-  programs: string,
-  folder: string,
-  command: string[],
-): Promise<number> {
-  // Postgres refuses to run as root.
-  const asRoot = Deno.uid() === 0;
-  if (asRoot) await giveToPostgres(folder);
-  const owner = asRoot ? ["runuser", "-u", "postgres", "--"] : [];
-  const data = `${folder}/data`;
-  const log = `${folder}/log`;
-  const tool = (name: string, ...args: string[]) =>
-    run([...owner, `${programs}/${name}`, ...args], {
-      cwd: folder,
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    });
-
-  const { success, written } = await tool(
-    "initdb",
-    ...["--pgdata", data, "--username=postgres", "--auth=trust"],
-    ...["--encoding=UTF8", "--no-locale", "--no-sync"],
-  );
-  if (!success) throw new Unable(`initdb failed:\n${written}`);
+/** Runs the command, and restarts the server whenever it asks for that. */
+async function runWith(server: Server, port: number, command: string[]): Promise<number> {
+  let restarted: Promise<Response> = Promise.resolve(new Response());
+  const control = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, (request) => {
+    if (request.method !== "POST") return new Response(null, { status: 405 });
+    return restarted = restarted.then(() => server.restart()).then(
+      () => new Response(null, { status: 204 }),
+      (error) => new Response(String(error), { status: 500 }),
+    );
+  });
   try {
-    let port = 0;
-    for (let attempt = 1; port === 0 && !interruption; attempt++) {
-      const candidate = freePort();
-      const options = [`port=${candidate}`, ...SETTINGS]
+    const env = {
+      DATABASE: `postgres://postgres@127.0.0.1:${port}`,
+      DATABASE_RESTART: `http://127.0.0.1:${control.addr.port}`,
+    };
+    return (await run(command, { env })).code;
+  } finally {
+    await restarted;
+    await control.shutdown();
+  }
+}
+
+/** A server's programs, run on its data. */
+class Server {
+  /** The folder as the programs see it. */
+  readonly #folder: string;
+  readonly #folderOutside: string;
+  readonly #programs: Programs;
+  /** What comes before each program. */
+  readonly #before: string[];
+
+  constructor(programs: Programs, folder: string) {
+    const { root } = programs;
+    this.#programs = programs;
+    this.#folderOutside = folder;
+    this.#folder = root ? folder.slice(root.length) : folder;
+    // Postgres refuses to run as root.
+    const owner = isRoot() ? ["runuser", "-u", "postgres", "--"] : [];
+    this.#before = [...within(root), ...owner];
+  }
+
+  /** Makes an empty database cluster. */
+  async prepare(): Promise<void> {
+    if (isRoot()) await this.#giveToPostgres();
+    const { success, written } = await run(
+      this.#tool(
+        "initdb",
+        ...["--username=postgres", "--auth=trust"],
+        ...["--encoding=UTF8", "--no-locale", "--no-sync"],
+      ),
+      this.#quiet,
+    );
+    if (!success) throw new Unable(`initdb failed:\n${written}`);
+  }
+
+  /** Starts it; gives its port, null where a signal came before. */
+  async start(settings: string[]): Promise<number | null> {
+    for (let attempt = 1; !interruption; attempt++) {
+      const port = freePort();
+      const options = [`port=${port}`, ...SETTINGS, ...settings]
         .map((setting) => `-c ${setting}`).join(" ");
-      const { success } = await tool(
-        "pg_ctl",
-        ...["start", "-w", "-D", data, "-l", log, "-o", options],
-      );
-      if (success) {
-        port = candidate;
-      } else if (attempt === START_ATTEMPTS) {
-        const lines = await Deno.readTextFile(log).catch(() => "");
+      const start = this.#tool("pg_ctl", "start", "-w", ...this.#log, "-o", options);
+      if ((await run(start, this.#quiet)).success) return port;
+      if (attempt === START_ATTEMPTS) {
+        const lines = await Deno.readTextFile(`${this.#folderOutside}/log`).catch(() => "");
         throw new Unable(`Postgres did not start:\n${lines}`);
       }
     }
-    if (interruption) return 1;
-    const DATABASE = `postgres://postgres@127.0.0.1:${port}`;
-    return (await run(command, { env: { DATABASE } })).code;
-  } finally {
-    await tool("pg_ctl", "stop", "-w", "-m", "fast", "-D", data);
+    return null;
+  }
+
+  /** Ends all its processes as if they had crashed and starts it again, on the same port. */
+  async restart(): Promise<void> {
+    // Not by run(): a signal that comes now is meant for the command.
+    const [file, ...args] = this.#tool("pg_ctl", "restart", "-w", "-m", "immediate", ...this.#log);
+    const { success, stdout } = await new Deno.Command(file, { args, ...this.#quiet }).output();
+    if (!success) throw new Error(new TextDecoder().decode(stdout));
+  }
+
+  async stop(): Promise<void> {
+    await run(this.#tool("pg_ctl", "stop", "-w", "-m", "fast"), this.#quiet);
+  }
+
+  #tool(name: string, ...args: string[]): string[] {
+    const data = ["-D", `${this.#folder}/data`];
+    return [...this.#before, `${this.#programs.folder}/${name}`, ...args, ...data];
+  }
+
+  get #log(): string[] {
+    return ["-l", `${this.#folder}/log`];
+  }
+
+  get #quiet() {
+    return { cwd: this.#folderOutside, stdin: "null", stdout: "piped", stderr: "piped" } as const;
+  }
+
+  async #giveToPostgres(): Promise<void> {
+    const uid = parseInt(await say(...within(this.#programs.root), "id", "-u", "postgres"));
+    if (Number.isNaN(uid)) {
+      throw new Unable(
+        "Postgres refuses to run as root, and there is no user postgres to run it as.",
+      );
+    }
+    await Deno.chown(this.#folderOutside, uid, null);
   }
 }
 
-async function giveToPostgres(folder: string): Promise<void> {
-  const uid = parseInt(await say("id", "-u", "postgres"));
-  if (Number.isNaN(uid)) {
-    throw new Unable(
-      "Postgres refuses to run as root, and there is no user postgres to run it as.",
-    );
-  }
-  await Deno.chown(folder, uid, null);
+function isRoot(): boolean {
+  return Deno.uid() === 0;
 }
 
 function freePort(): number {
@@ -185,25 +209,35 @@ function freePort(): number {
   return port;
 }
 
-function parseArguments(
-  args: string[],
-): { version?: string; command: string[] } {
+/** What the command line asks for. */
+interface Wanted {
+  version?: string;
+  root?: string;
+  settings: string[];
+  command: string[];
+}
+
+function parseArguments(args: string[]): Wanted {
   const end = args.indexOf("--");
-  const [options, command] = [args.slice(0, end), args.slice(end + 1)];
-  const [name, version, ...more] = options;
-  const understood = end >= 0 && command.length > 0 && more.length === 0 &&
-    (name === undefined || name === "--version" && /^\d+$/.test(version));
-  if (understood) return { version, command };
+  const wanted: Wanted = { settings: [], command: args.slice(end + 1) };
+  let understood = end >= 0 && end % 2 === 0 && wanted.command.length > 0;
+  for (let n = 0; n < end; n += 2) {
+    const [option, value] = args.slice(n, n + 2);
+    if (option === "--version" && /^\d+$/.test(value)) wanted.version = value;
+    else if (option === "--root" && value) wanted.root = resolve(value);
+    else if (option === "--set" && /^[\w.]+=[\w.,]*$/.test(value)) wanted.settings.push(value);
+    else understood = false;
+  }
+  if (understood) return wanted;
   console.error(USAGE);
   Deno.exit(USAGE_STATUS);
 }
 
 async function main(): Promise<number> {
-  const { version, command } = parseArguments(Deno.args);
+  const wanted = parseArguments(Deno.args);
   passSignalsOn();
-  const folder = await Deno.makeTempDir({ prefix: "postgres-" });
   try {
-    return await serve(await findPrograms(version), folder, command);
+    return await serve(wanted);
   } catch (error) {
     if (interruption) return 1;
     if (error instanceof Unable || error instanceof Deno.errors.NotFound) {
@@ -211,8 +245,6 @@ async function main(): Promise<number> {
       return 1;
     }
     throw error;
-  } finally {
-    await Deno.remove(folder, { recursive: true });
   }
 }
 
