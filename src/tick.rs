@@ -1,17 +1,20 @@
 //! One sweep: begin, observe, decide, finish; again while something is due and there is time.
 
 mod sweep;
+mod tell;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::future::join;
 
+use crate::alert;
 use crate::gateway::address::Reach;
 use crate::gateway::evolution::version::Version;
 use crate::log;
 use crate::monitor::{Observation, Reachability, Settings, Timestamp};
 use crate::report::{GatewayReport, InstanceReport, Report};
+use crate::store::alerts::Alerts;
 use crate::store::tick::{
     BeginAnswer, BeginTick, Begun, Caller, FinishTick, GatewaySeen, Held, Outcome, Scope,
 };
@@ -111,6 +114,10 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
     for line in log::lines(&done.told) {
         console::log(&line);
     }
+    // What is told was written before, and whoever is slow to hear it keeps nothing else waiting.
+    if let Some((tick_id, alerts)) = done.alerts {
+        run.tell(&tick_id, alerts).await;
+    }
     let reachable = run.gateways.take();
     let versions = run.versions.take();
     Report {
@@ -149,6 +156,8 @@ struct Done {
     told: Vec<log::Checked>,
     checked: HashSet<i64>,
     scope: Scope,
+    /// What somebody is to be told, by the tick of this id.
+    alerts: Option<(String, Alerts)>,
     error: Option<StoreError>,
 }
 
@@ -207,11 +216,14 @@ impl Run<'_> {
 
     /// One tick. Says whether it was the last.
     async fn tick(&self, tick_id: &str, begun: Begun, done: &mut Done) -> Result<bool, StoreError> {
+        let reported = begun.report.is_some();
         if let Some(scope) = begun.report {
             done.scope = scope;
-            return Ok(true);
         }
-        if begun.instances.is_empty() && !self.order.report {
+        if reported || (begun.instances.is_empty() && !self.order.report) {
+            if begun.alerts_due {
+                done.alerts = self.claim_alerts(tick_id).await;
+            }
             return Ok(true);
         }
         let clock = Clock::read(begun.now_ms);
@@ -270,6 +282,7 @@ impl Run<'_> {
                     results: &results,
                     carried_over,
                     gateways,
+                    max_alerts: if last { alert::MAX_PER_RUN } else { 0 },
                 })
                 .await?;
             done.checked.extend(finished.written);
@@ -277,6 +290,7 @@ impl Run<'_> {
                 done.scope = scope;
             }
             if finished.stale.is_empty() {
+                done.alerts = finished.alerts.map(|alerts| (tick_id.to_owned(), alerts));
                 return Ok(());
             }
             (carried_over, gateways) = (&[], &[]);

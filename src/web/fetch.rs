@@ -65,15 +65,32 @@ pub fn is_header_value(value: &str) -> bool {
 /// # Errors
 /// [`FetchError`], as it says. An answer of any status is no error.
 pub async fn fetch(request: Outgoing<'_>) -> Result<Incoming, FetchError> {
+    let response = send(&request).await?;
+    let status = response.status();
+    let body = read(&response, request.max_bytes).await?;
+    Ok(Incoming { status, body })
+}
+
+/// Sends a request and gives the status of its answer, whose body nobody reads.
+///
+/// # Errors
+/// [`FetchError`], as it says.
+pub async fn fetch_status(request: &Outgoing<'_>) -> Result<u16, FetchError> {
+    let response = send(request).await?;
+    body::abandon(response.body().as_ref());
+    Ok(response.status())
+}
+
+async fn send(request: &Outgoing<'_>) -> Result<Response, FetchError> {
     let signal = AbortSignal::timeout_with_u32(request.timeout_ms);
     let mut builder = RequestBuilder::new(request.url)
-        .method(request.method)
+        .method(request.method.clone())
         .redirect(RequestRedirect::Manual)
         .abort_signal(Some(&signal));
     for (name, value) in request.headers {
         builder = builder.header(name, value);
     }
-    let response = match request.body {
+    match request.body {
         Some(text) => {
             builder
                 .body(text)
@@ -83,10 +100,7 @@ pub async fn fetch(request: Outgoing<'_>) -> Result<Incoming, FetchError> {
         }
         None => builder.send().await,
     }
-    .map_err(|error| from_gloo(&error))?;
-    let status = response.status();
-    let body = read(&response, request.max_bytes).await?;
-    Ok(Incoming { status, body })
+    .map_err(|error| from_gloo(&error))
 }
 
 /// Reads the body of an answer: by its length where that is known beforehand, else chunk by chunk.
