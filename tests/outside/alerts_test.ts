@@ -275,6 +275,31 @@ Deno.test("a tick that dies after its claim loses nothing", () =>
     assert.equal(one, other, "the receiver can tell that it is the same");
   }));
 
+Deno.test("a delivery counts whoever says so; of all else, the holder's word alone, and once", () =>
+  inWorld(async (world, receiver) => {
+    const { database } = world;
+    receiver.answers(500);
+    await goDown(world);
+    const [late, holder] = [crypto.randomUUID(), crypto.randomUUID()];
+    for (const tick_id of [late, holder]) {
+      await makeAlertsDue(world);
+      const claim = "select whatsapp_monitor.claim_alerts($1, 20) is not null as held";
+      assert.deepEqual(await database.query(claim, [tick_id]), [{ held: true }]);
+    }
+    const [{ id }] = await database.query("select id from whatsapp_monitor.alerts");
+    const settle = async (tick_id: string, delivered: boolean, retry_in_s: number | null) => {
+      const alert = { id, delivered, attempts: 2, error: null, retry_in_s };
+      await database.query(`select public.${SETTLE}($1)`, [{ tick_id, alerts: [alert] }]);
+      const [{ state, attempts }] = await outbox(world);
+      return `${state} ${attempts}`;
+    };
+    assert.equal(await settle(late, false, null), "pending 1");
+    assert.equal(await settle(holder, false, 90), "pending 2");
+    assert.equal(await settle(holder, false, null), "pending 2", "it holds it no more");
+    assert.equal(await settle(late, true, null), "sent 2");
+    assert.equal(await settle(holder, false, 90), "sent 2");
+  }));
+
 Deno.test("answers of the database that get lost make nobody be told twice", () =>
   inWorld(async (world, receiver) => {
     world.rest.behave({ fn: FINISH, how: "lose_answer" });
