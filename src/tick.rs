@@ -1,27 +1,24 @@
 //! One sweep: begin, observe, decide, finish; again while something is due and there is time.
 
+mod gateways;
 mod sweep;
 mod tell;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-
-use futures_util::future::join;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::alert;
 use crate::gateway::address::Reach;
-use crate::gateway::evolution::version::Version;
 use crate::log;
-use crate::monitor::{Observation, Reachability, Settings, Timestamp};
-use crate::report::{GatewayReport, InstanceReport, Report};
+use crate::monitor::{Settings, Timestamp};
+use crate::report::{InstanceReport, Report};
 use crate::store::alerts::Alerts;
-use crate::store::tick::{
-    BeginAnswer, BeginTick, Begun, Caller, FinishTick, GatewaySeen, Held, Outcome, Scope,
-};
+use crate::store::tick::{BeginAnswer, BeginTick, Begun, Caller, FinishTick, Outcome, Scope};
 use crate::store::{Store, StoreError};
 use crate::web::console;
 use crate::web::crypto::random_uuid;
 use crate::web::performance::now_ms;
+use gateways::Known;
 use sweep::Swept;
 
 /// Times that a result meets a row that somebody else has just written, before it gives way.
@@ -88,15 +85,8 @@ struct Run<'a> {
     settings: Settings,
     started_ms: f64,
     /// What is known of each gateway, by URL.
-    gateways: RefCell<BTreeMap<String, Reachability>>,
-    /// The versions known so far, by URL.
-    versions: RefCell<BTreeMap<String, Version>>,
-    /// The gateways that were asked for it in this run.
-    versions_asked: RefCell<BTreeSet<String>>,
+    gateways: RefCell<BTreeMap<String, Known>>,
 }
-
-/// What a tick found: its checks, what it gives back, and what it learned of the gateways.
-type Found = (Vec<(Outcome, Observation)>, Vec<Held>, Vec<GatewaySeen>);
 
 /// Does the work of a trigger whose first tick has begun.
 pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
@@ -106,8 +96,6 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         settings: begun.settings.clone(),
         started_ms: now_ms(),
         gateways: RefCell::default(),
-        versions: RefCell::default(),
-        versions_asked: RefCell::default(),
     };
     let started_at = begun.now.clone();
     let done = run.ticks(begun).await;
@@ -118,8 +106,6 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
     if let Some((tick_id, alerts)) = done.alerts {
         run.tell(&tick_id, alerts).await;
     }
-    let reachable = run.gateways.take();
-    let versions = run.versions.take();
     Report {
         success: done.error.is_none(),
         tick_id: order.tick_id.clone(),
@@ -129,14 +115,7 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         checked: done.checked.len(),
         carried_over: done.scope.due,
         database_round_trips: store.round_trips(),
-        gateways: reachable
-            .into_iter()
-            .map(|(url, reachability)| GatewayReport {
-                version: versions.get(&url).map(ToString::to_string),
-                reachable: reachability.answered(),
-                url,
-            })
-            .collect(),
+        gateways: run.gateways_report(),
         instances: done
             .scope
             .instances
@@ -216,62 +195,41 @@ impl Run<'_> {
 
     /// One tick. Says whether it was the last.
     async fn tick(&self, tick_id: &str, begun: Begun, done: &mut Done) -> Result<bool, StoreError> {
-        let reported = begun.report.is_some();
-        if let Some(scope) = begun.report {
-            done.scope = scope;
-        }
-        if reported || (begun.instances.is_empty() && !self.order.report) {
+        if begun.report.is_some() || (begun.instances.is_empty() && !self.order.report) {
+            done.scope = begun.report.unwrap_or_default();
             if begun.alerts_due {
                 done.alerts = self.claim_alerts(tick_id).await;
             }
             return Ok(true);
         }
         let clock = Clock::read(begun.now_ms);
+        let swept = self.sweep(&begun, clock).await;
         let more_due = begun.more_due.unwrap_or(false);
-        let asked = self.versions_due(&begun.instances);
-        let (swept, ()) = join(
-            self.sweep(&begun.instances, clock),
-            self.ask_versions(&asked),
-        )
-        .await;
-        let gateways = self.seen(&begun.instances, &asked);
-        let mut checked = Vec::new();
-        let mut carried_over = Vec::new();
-        let mut told = Vec::new();
-        for swept in swept {
-            match swept {
-                Swept::Checked(each) => {
-                    told.push(each.told);
-                    checked.push((each.outcome, each.observation));
-                }
-                Swept::CarriedOver(held) => carried_over.push(held),
-            }
-        }
-        let last = !more_due || !carried_over.is_empty() || !self.has_time();
-        let found = (checked, carried_over, gateways);
-        self.finish(tick_id, found, last, done).await?;
+        let last = !more_due || !swept.carried_over.is_empty() || !self.has_time();
+        let told = self.finish(tick_id, swept, last, done).await?;
         done.told.extend(told);
         Ok(last)
     }
 
     /// Writes what was found. A row that somebody else has written meanwhile is taken as it is now
-    /// and what was observed here is applied to it: neither is lost.
+    /// and what was observed here is applied to it: neither is lost. Gives what the log is to say.
     async fn finish(
         &self,
         tick_id: &str,
-        (checked, carried_over, gateways): Found,
+        swept: Swept,
         last: bool,
         done: &mut Done,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<log::Checked>, StoreError> {
         let report = last && self.order.report;
-        let (mut results, observations): (Vec<Outcome>, Vec<Observation>) =
-            checked.into_iter().unzip();
-        let observations: HashMap<i64, Observation> = results
-            .iter()
-            .map(|outcome| outcome.id)
-            .zip(observations)
-            .collect();
-        let (mut carried_over, mut gateways) = (&*carried_over, &*gateways);
+        let mut results = Vec::new();
+        let mut observations = HashMap::new();
+        let mut told = Vec::new();
+        for checked in swept.checks {
+            observations.insert(checked.outcome.id, checked.observation);
+            results.push(checked.outcome);
+            told.push(checked.told);
+        }
+        let (mut carried_over, mut gateways) = (&*swept.carried_over, &*swept.gateways);
         for _ in 0..WRITE_ROUNDS {
             let finished = self
                 .store
@@ -291,7 +249,7 @@ impl Run<'_> {
             }
             if finished.stale.is_empty() {
                 done.alerts = finished.alerts.map(|alerts| (tick_id.to_owned(), alerts));
-                return Ok(());
+                return Ok(told);
             }
             (carried_over, gateways) = (&[], &[]);
             results = finished

@@ -72,7 +72,7 @@ impl Receiver {
         let body = message::body(alert, now).map_err(|_| broken)?;
         let timestamp_s = now.as_ms() / 1000;
         let signature = self.signer.sign(&alert.id, timestamp_s, &body);
-        let status = fetch_status(&Outgoing {
+        let status = fetch_status(Outgoing {
             method: Method::POST,
             url: &self.url,
             headers: &[

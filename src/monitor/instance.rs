@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::{Fault, MemoryState, Observation, Row, RowStatus};
+use super::observation::{Fault, Integration, MemoryState, Observation, Row, RowStatus};
 use super::reading::{Reading, read};
 use super::reason::{FinalCodes, FinalReason, Reason, RecordedReason};
 use super::settings::Settings;
@@ -23,7 +23,7 @@ pub struct Streak {
 
 impl Streak {
     /// The streak `so_far`, longer by a check at `at`; a new one where there was none.
-    fn extend(so_far: Option<Self>, at: Timestamp) -> Self {
+    pub(super) fn extend(so_far: Option<Self>, at: Timestamp) -> Self {
         match so_far {
             Some(streak) => Self {
                 checks: streak.checks.saturating_add(1),
@@ -84,6 +84,8 @@ pub struct Instance {
     pub row_seen_open: bool,
     /// The last look at the row.
     pub last_look: Option<Look>,
+    /// How the gateway reaches WhatsApp for it, by the last row that was seen.
+    pub integration: Integration,
 }
 
 impl Default for Instance {
@@ -102,6 +104,7 @@ impl Default for Instance {
             known_reason: None,
             row_seen_open: false,
             last_look: None,
+            integration: Integration::Socket,
         }
     }
 }
@@ -166,8 +169,12 @@ impl Instance {
         let answered = Self {
             unanswered: None,
             last_look: look.or(self.last_look),
+            integration: row.map_or(self.integration, |row| row.integration),
             ..self.clone()
         };
+        if answered.integration == Integration::Socketless {
+            return answered.unwatched(at);
+        }
         let reading = read(
             memory,
             row,
@@ -189,6 +196,18 @@ impl Instance {
             Reading::LoggedOut => answered.needs_person(Reason::LoggedOut, at, settings),
             Reading::Ended(reason) => answered.needs_person(Reason::Final(reason), at, settings),
         }
+    }
+
+    /// A check of an instance whose live state says nothing: it has no connection to watch over.
+    fn unwatched(self, at: Timestamp) -> Self {
+        Self {
+            bad: None,
+            good: None,
+            down_since: None,
+            row_seen_open: true,
+            ..self
+        }
+        .shown(Status::Unknown, Some(Reason::Socketless), at)
     }
 
     /// A good check. An outage is over after `up_after_checks` of them; where none was confirmed
@@ -265,8 +284,7 @@ impl Instance {
     /// `down_after_s`, and begins with the first.
     fn bad_check(self, at: Timestamp, settings: &Settings) -> Self {
         let bad = Streak::extend(self.bad, at);
-        let confirmed = bad.checks >= settings.down_after_checks
-            && at.ms_since(bad.first) >= settings.down_after_ms();
+        let confirmed = settings.confirms(bad, at);
         Self {
             bad: Some(bad),
             down_since: self.down_since.or(Some(bad.first).filter(|_| confirmed)),

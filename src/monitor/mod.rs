@@ -13,8 +13,12 @@
 //! | [`status`] | what is shown and stored |
 //! | [`reason`] | why, in plain words |
 //! | [`instance`] | what is remembered of an instance between two checks |
+//! | [`capabilities`] | what can be asked and expected of a gateway |
+//! | [`gateway`] | what is remembered of a gateway, and when it is the gateway that is at fault |
 //! | [`reachability`] | when a silent gateway is left alone for the rest of a tick |
 
+pub mod capabilities;
+pub mod gateway;
 pub mod instance;
 pub mod observation;
 pub mod reachability;
@@ -24,6 +28,8 @@ pub mod settings;
 pub mod status;
 pub mod time;
 
+pub use capabilities::Capabilities;
+pub use gateway::{Finding, Gateway, Standing, Tally};
 pub use instance::Instance;
 pub use observation::{
     ConfigFault, Fault, GatewayFault, Integration, MemoryState, Observation, Profile, Row,

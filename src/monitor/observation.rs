@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::gateway::Standing;
 use super::reason::{FinalCodes, RecordedReason};
 
 /// One check of one instance: what came back for one question about its live state.
@@ -21,6 +22,34 @@ pub enum Observation {
 }
 
 impl Observation {
+    /// What is left of it, given how far the gateway's word counts. That an instance is open is
+    /// believed all the same: nothing bad follows from it.
+    #[must_use]
+    pub fn as_far_as_trusted(self, standing: Standing) -> Self {
+        match (&self, standing) {
+            (_, Standing::Sound)
+            | (Self::Failed(_), _)
+            | (
+                Self::Seen {
+                    memory: MemoryState::Open,
+                    ..
+                },
+                _,
+            ) => self,
+            (Self::Seen { .. }, Standing::AtFault | Standing::CoolingDown) => {
+                Self::Failed(GatewayFault::Untrusted.into())
+            }
+        }
+    }
+
+    /// What was wrong, where nothing was learned.
+    pub const fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Failed(fault) => Some(*fault),
+            Self::Seen { .. } => None,
+        }
+    }
+
     /// What the gateway says of the account, where it was asked.
     pub const fn profile(&self) -> Option<&Profile> {
         match self {
@@ -73,7 +102,8 @@ pub struct Profile {
 }
 
 /// How a gateway reaches WhatsApp for an instance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Integration {
     /// Through a socket of its own, as a paired device: what this monitor is about.
     #[default]
@@ -129,6 +159,8 @@ pub enum GatewayFault {
     Unintelligible(u16),
     /// An answer larger than any honest one.
     TooLarge,
+    /// An answer that counts for nothing, because the gateway fails for most of its instances.
+    Untrusted,
 }
 
 /// What can be wrong with what the monitor was given.
@@ -156,6 +188,22 @@ impl GatewayFault {
     pub const fn is_silence(self) -> bool {
         matches!(self, Self::TimedOut)
     }
+
+    /// Whether this is a transport error, a 5xx, or somebody else's page in the gateway's place:
+    /// what it looks like when the gateway itself is at fault.
+    pub const fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::Refused
+                | Self::NameNotFound
+                | Self::Tls
+                | Self::Broken
+                | Self::TimedOut
+                | Self::ServerError(_)
+                | Self::DatabaseDown
+                | Self::NotJson(_)
+        )
+    }
 }
 
 impl Fault {
@@ -169,6 +217,7 @@ impl Fault {
                     | GatewayFault::KeyUnconfirmed
                     | GatewayFault::Unintelligible(_)
                     | GatewayFault::TooLarge
+                    | GatewayFault::Untrusted
             ),
             Self::Config(fault) => matches!(
                 fault,

@@ -33,7 +33,8 @@ pub enum FinalReason {
 
 /// The disconnect codes after which a gateway deletes the session and dials no more. After every
 /// other code it redials by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[serde(into = "&'static [u16]")]
 pub enum FinalCodes {
     /// 401 alone.
     LoggedOut,
@@ -45,16 +46,34 @@ pub enum FinalCodes {
 }
 
 impl FinalCodes {
+    /// The codes themselves.
+    pub const fn codes(self) -> &'static [u16] {
+        match self {
+            Self::LoggedOut => &[401],
+            Self::Refused => &[401, 402, 403, 406],
+            Self::RefusedOrLost => &[401, 402, 403, 406, 408],
+        }
+    }
+
     /// The reason behind a code, or `None` where the gateway redials after it by itself.
-    pub const fn reason(self, code: u16) -> Option<FinalReason> {
-        match (code, self) {
-            (401, _) => Some(FinalReason::LoggedOut),
-            (402, Self::Refused | Self::RefusedOrLost) => Some(FinalReason::Restricted),
-            (403, Self::Refused | Self::RefusedOrLost) => Some(FinalReason::Banned),
-            (406, Self::Refused | Self::RefusedOrLost) => Some(FinalReason::NotAcceptable),
-            (408, Self::RefusedOrLost) => Some(FinalReason::ConnectionLost),
+    pub fn reason(self, code: u16) -> Option<FinalReason> {
+        if !self.codes().contains(&code) {
+            return None;
+        }
+        match code {
+            401 => Some(FinalReason::LoggedOut),
+            402 => Some(FinalReason::Restricted),
+            403 => Some(FinalReason::Banned),
+            406 => Some(FinalReason::NotAcceptable),
+            408 => Some(FinalReason::ConnectionLost),
             _ => None,
         }
+    }
+}
+
+impl From<FinalCodes> for &'static [u16] {
+    fn from(codes: FinalCodes) -> Self {
+        codes.codes()
     }
 }
 
@@ -72,6 +91,8 @@ pub enum Reason {
     WaitingForScan,
     /// The gateway has shown all the QR codes it is allowed to, and stopped.
     QrLimit,
+    /// The instance reaches WhatsApp through an official interface: there is no connection to watch.
+    Socketless,
     /// The gateway's process is starting.
     Booting,
     /// Nothing was learned about the instance.
@@ -91,6 +112,7 @@ impl Reason {
             Self::NeverPaired => "never_paired",
             Self::WaitingForScan => "waiting_for_scan",
             Self::QrLimit => "qr_limit",
+            Self::Socketless => "no_connection_to_watch",
             Self::Booting => "booting",
             Self::Fault(Fault::Gateway(fault)) => match fault {
                 GatewayFault::Refused => "connection_refused",
@@ -104,6 +126,7 @@ impl Reason {
                 GatewayFault::NotJson(_) => "not_json",
                 GatewayFault::Unintelligible(_) => "unintelligible",
                 GatewayFault::TooLarge => "too_large",
+                GatewayFault::Untrusted => "gateway_unstable",
             },
             Self::Fault(Fault::Config(fault)) => match fault {
                 ConfigFault::WrongKey => "wrong_key",
@@ -141,6 +164,9 @@ impl Reason {
             Self::QrLimit => {
                 "O limite de QR codes foi atingido; gere um novo quando puder escaneá-lo."
             }
+            Self::Socketless => {
+                "A instância usa a API oficial, sem conexão que possa cair; o monitor não a acompanha."
+            }
             Self::Booting => "O gateway está iniciando e ainda não carregou a instância.",
             Self::Fault(Fault::Gateway(fault)) => match fault {
                 GatewayFault::Refused => "O gateway recusou a conexão; verifique se está no ar.",
@@ -162,6 +188,9 @@ impl Reason {
                     "O gateway respondeu de uma forma que o monitor não conhece."
                 }
                 GatewayFault::TooLarge => "A resposta do gateway é grande demais.",
+                GatewayFault::Untrusted => {
+                    "O gateway falha para a maioria das suas instâncias ou acaba de voltar; aguarde."
+                }
             },
             Self::Fault(Fault::Config(fault)) => match fault {
                 ConfigFault::WrongKey => {

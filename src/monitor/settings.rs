@@ -2,10 +2,16 @@
 
 use serde::Deserialize;
 
+use super::instance::Streak;
+use super::time::Timestamp;
+
 /// What the monitor needs of the row `whatsapp_monitor.settings`, which `begin_tick` returns. The
 /// names and units are those of its columns, where each is documented.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Settings {
+    /// Seconds between two checks of an instance.
+    pub interval_s: u32,
     /// Bad checks in a row before a transient outage counts.
     pub down_after_checks: u32,
     /// Seconds that the bad checks, or a gateway's silence, must span before they count.
@@ -24,6 +30,7 @@ impl Default for Settings {
     /// The defaults of the table.
     fn default() -> Self {
         Self {
+            interval_s: 30,
             down_after_checks: 3,
             down_after_s: 55,
             up_after_checks: 2,
@@ -38,5 +45,15 @@ impl Settings {
     /// [`down_after_s`](Self::down_after_s) in milliseconds, the unit of [`Timestamp`](super::Timestamp).
     pub const fn down_after_ms(&self) -> i64 {
         self.down_after_s as i64 * 1_000
+    }
+
+    /// [`interval_s`](Self::interval_s) in milliseconds.
+    pub const fn interval_ms(&self) -> i64 {
+        self.interval_s as i64 * 1_000
+    }
+
+    /// Whether a streak of bad checks, the last of them at `at`, makes an outage.
+    pub const fn confirms(&self, bad: Streak, at: Timestamp) -> bool {
+        bad.checks >= self.down_after_checks && at.ms_since(bad.first) >= self.down_after_ms()
     }
 }

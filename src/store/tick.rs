@@ -1,11 +1,14 @@
 //! The calls of a tick: what is sent to the SQL functions and what they answer.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::alerts::Alerts;
 use super::{Patience, Store, StoreError};
-use crate::monitor::{Instance, Profile, Settings, Status, Timestamp};
+use crate::monitor::{
+    Capabilities, Gateway, Instance, Profile, Reason, Settings, Status, Timestamp,
+};
 
 /// A trigger is answered only after `begin_tick`, so that must be quick.
 const BEGIN: Patience = Patience {
@@ -83,6 +86,9 @@ pub struct Begun {
     pub settings: Settings,
     /// What this tick holds, in the order in which it is to be checked.
     pub instances: Vec<Claimed>,
+    /// Their gateways.
+    #[serde(default)]
+    pub gateways: Vec<GatewayKnown>,
     /// Whether more was due than this tick could claim.
     pub more_due: Option<bool>,
     /// Whether somebody is to be told of something.
@@ -101,12 +107,6 @@ pub struct Claimed {
     pub organization_id: String,
     /// Where its gateway lives.
     pub gateway_url: String,
-    /// What the gateway called its version, when it was last asked.
-    #[serde(default)]
-    pub gateway_version: Option<String>,
-    /// Whether it is time to ask again.
-    #[serde(default)]
-    pub version_due: bool,
     /// Its name on the gateway.
     pub name: String,
     /// The key to ask with.
@@ -174,10 +174,7 @@ impl Outcome {
             version,
             status: state.status,
             since_ms: state.since.map(Timestamp::as_ms),
-            reason: state.reason.map(|reason| PlainReason {
-                code: reason.code().to_owned(),
-                text: reason.text().to_owned(),
-            }),
+            reason: state.reason.map(PlainReason::from),
             down_since_ms: state.down_since.map(Timestamp::as_ms),
             recovered_ms: state.recovered_at.map(Timestamp::as_ms),
             is_down: state.is_down(),
@@ -209,6 +206,42 @@ pub struct PlainReason {
     pub text: String,
 }
 
+impl From<Reason> for PlainReason {
+    fn from(reason: Reason) -> Self {
+        Self {
+            code: reason.code().to_owned(),
+            text: reason.text().to_owned(),
+        }
+    }
+}
+
+/// What is known of a gateway before a tick.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct GatewayKnown {
+    /// Where it lives.
+    pub url: String,
+    /// What it called its version, when it was last asked.
+    pub version: Option<String>,
+    /// Whether it is time to ask again.
+    pub version_due: bool,
+    /// The version of `state`.
+    pub state_version: i64,
+    /// The monitor's memory of it.
+    #[serde(deserialize_with = "memory")]
+    pub state: Gateway,
+}
+
+impl GatewayKnown {
+    /// A gateway of which nothing is known.
+    pub fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            version_due: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a tick learned of a gateway.
 #[derive(Clone, Debug, Serialize)]
 pub struct GatewaySeen {
@@ -216,10 +249,50 @@ pub struct GatewaySeen {
     pub url: String,
     /// Its version, as far as it is known.
     pub version: Option<String>,
+    /// What follows from that.
+    pub capabilities: Option<Capabilities>,
     /// Whether it was asked for that.
     pub version_asked: bool,
+    /// Milliseconds by which its clock is ahead of the database's, where it was asked now.
+    pub clock_ahead_ms: Option<i64>,
     /// Whether the gateway's own program answered.
     pub reachable: bool,
+    /// What follows for the monitor's memory of it, where that has changed.
+    #[serde(flatten)]
+    pub change: Option<GatewayChange>,
+}
+
+/// A new memory of a gateway. Two ticks at once see the same gateway: of two such changes the first
+/// one counts, and the next tick sees for itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct GatewayChange {
+    /// The version that `state` was made from.
+    pub state_version: i64,
+    /// The monitor's memory of it from now on.
+    pub state: Gateway,
+    /// What is wrong with it.
+    pub fault: Option<PlainReason>,
+    /// When its outage began that goes on, in milliseconds since the Unix epoch.
+    pub down_since_ms: Option<i64>,
+    /// When its last outage ended, in milliseconds since the Unix epoch.
+    pub recovered_ms: Option<i64>,
+    /// Until when its instances are left alone, in milliseconds since the Unix epoch.
+    pub cooldown_until_ms: Option<i64>,
+}
+
+impl GatewayChange {
+    /// What follows from a new memory, made from that of `state_version`.
+    pub fn new(state_version: i64, state: Gateway) -> Self {
+        let fault = state.fault.map(|fault| Reason::Fault(fault.into()));
+        Self {
+            state_version,
+            fault: fault.map(PlainReason::from),
+            down_since_ms: state.down_since.map(Timestamp::as_ms),
+            recovered_ms: state.recovered_at.map(Timestamp::as_ms),
+            cooldown_until_ms: state.cooldown_until.map(Timestamp::as_ms),
+            state,
+        }
+    }
 }
 
 /// The request of `finish_tick`.
@@ -315,9 +388,11 @@ impl Store {
     }
 }
 
-/// Reads the memory of an instance. None yet, and one that this version cannot read, is that of an
-/// instance never checked: a row that somebody edited must not keep the tick from all the others.
-fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Instance, D::Error> {
+/// Reads the memory of an instance or a gateway. None yet, and one that this version cannot read, is
+/// that of one never checked: a row that somebody edited must not keep the tick from all the others.
+fn memory<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).unwrap_or_default())
 }

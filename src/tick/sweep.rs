@@ -1,107 +1,181 @@
 //! Asking: what a tick holds, gateway by gateway.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
+use futures_util::future::{OptionFuture, join, join_all};
 use futures_util::stream::{self, StreamExt};
 
 use super::{Clock, Run};
 use crate::gateway::Gateway;
 use crate::gateway::address::Address;
-use crate::gateway::evolution::version::{Generation, Version};
-use crate::gateway::evolution::{self, Evolution};
+use crate::gateway::evolution::Evolution;
 use crate::log;
-use crate::monitor::{Fault, FinalCodes, Observation, Timestamp};
-use crate::store::tick::{Claimed, GatewaySeen, Held, Outcome};
+use crate::monitor::{ConfigFault, Fault, Observation, Reachability, Standing, Tally, Timestamp};
+use crate::store::tick::{Begun, Claimed, GatewayKnown, GatewaySeen, Held, Outcome};
 
-/// What became of one claim.
-pub(super) enum Swept {
-    /// It was checked.
-    Checked(Box<Checked>),
-    /// There was no time for it.
-    CarriedOver(Held),
+/// What a tick found.
+#[derive(Default)]
+pub(super) struct Swept {
+    /// The checks.
+    pub checks: Vec<Checked>,
+    /// The claims for which there was no time.
+    pub carried_over: Vec<Held>,
+    /// What was learned of the gateways.
+    pub gateways: Vec<GatewaySeen>,
 }
 
 /// A check.
 pub(super) struct Checked {
     /// What the monitor makes of it.
     pub outcome: Outcome,
-    /// What it saw.
+    /// What it saw, as far as that counts.
     pub observation: Observation,
     /// What the log is to say, once it is written.
     pub told: log::Checked,
 }
 
+/// What was seen of one instance.
+struct Look<'a> {
+    claimed: &'a Claimed,
+    /// When the question was sent.
+    at: Timestamp,
+    observation: Observation,
+    /// Whether the gateway was asked: another instance's finding may be shared.
+    asked: bool,
+}
+
+/// One gateway, while its instances are asked for.
+struct Visit<'a> {
+    url: &'a str,
+    address: Result<Address, ConfigFault>,
+    reachability: RefCell<Reachability>,
+    clock: Clock,
+}
+
 impl Run<'_> {
-    /// Checks what a tick holds, gateway by gateway, all gateways at once.
-    pub(super) async fn sweep(&self, claimed: &[Claimed], clock: Clock) -> Vec<Swept> {
+    /// Checks what a tick holds, all gateways at once.
+    pub(super) async fn sweep(&self, begun: &Begun, clock: Clock) -> Swept {
         let mut by_gateway: BTreeMap<&str, Vec<&Claimed>> = BTreeMap::new();
-        for instance in claimed {
+        for instance in &begun.instances {
             by_gateway
                 .entry(&instance.gateway_url)
                 .or_default()
                 .push(instance);
         }
-        join_all(
-            by_gateway
-                .into_iter()
-                .map(|(url, instances)| self.sweep_gateway(url, instances, clock)),
-        )
-        .await
-        .into_iter()
-        .flatten()
-        .collect()
+        let visits = by_gateway.into_iter().map(|(url, claimed)| {
+            let before = begun.gateways.iter().find(|known| known.url == url);
+            let before = before.cloned().unwrap_or_else(|| GatewayKnown::new(url));
+            self.visit(before, claimed, clock)
+        });
+        let mut all = Swept::default();
+        for swept in join_all(visits).await {
+            all.checks.extend(swept.checks);
+            all.carried_over.extend(swept.carried_over);
+            all.gateways.extend(swept.gateways);
+        }
+        all
     }
 
-    /// Checks the instances of one gateway in their order, `concurrency` at a time.
-    async fn sweep_gateway(&self, url: &str, claimed: Vec<&Claimed>, clock: Clock) -> Vec<Swept> {
-        let address = Address::parse(url, self.order.reach);
-        let known = self.gateways.borrow().get(url).cloned();
-        let reachability = RefCell::new(known.unwrap_or_default());
+    /// Checks the instances of one gateway: looks at them, finds what is to be thought of the
+    /// gateway, and only then what of the instances.
+    async fn visit(&self, before: GatewayKnown, claimed: Vec<&Claimed>, clock: Clock) -> Swept {
+        let visit = Visit {
+            url: &before.url,
+            address: Address::parse(&before.url, self.order.reach),
+            reachability: RefCell::new(self.known(&before.url).reachability),
+            clock,
+        };
+        let due = self.recall(&before);
+        let ask_root = async || match &visit.address {
+            Ok(address) => Some(self.ask_root(visit.url, address, clock).await),
+            Err(_) => None,
+        };
+        let ((looks, carried_over), root) = join(
+            self.look_at_all(&visit, claimed),
+            OptionFuture::from(due.then(&ask_root)),
+        )
+        .await;
+        let mut root = root.flatten();
+
+        let mut tally = Tally::default();
+        for look in &looks {
+            tally.note(look.observation.fault());
+        }
+        if root.is_none() && tally.wants_root() {
+            root = ask_root().await;
+        }
+        let asked = root.is_some();
+        let finding = tally.finding(root);
+        let at = clock.now();
+        let after = before.state.observe(finding, at, &self.settings);
+        let standing = after.standing(finding, at);
+
+        let reachability = visit.reachability.into_inner();
+        self.learn(&before.url, |known| known.reachability = reachability);
+        Swept {
+            checks: looks
+                .into_iter()
+                .map(|look| self.judge(look, standing))
+                .collect(),
+            carried_over,
+            gateways: vec![self.seen(&before, (after, finding), asked)],
+        }
+    }
+
+    /// Looks at the instances of one gateway in their order, `concurrency` at a time. What there is
+    /// no time for is given back.
+    async fn look_at_all<'a>(
+        &self,
+        visit: &Visit<'_>,
+        claimed: Vec<&'a Claimed>,
+    ) -> (Vec<Look<'a>>, Vec<Held>) {
         let concurrency = usize::try_from(self.settings.concurrency).unwrap_or(1);
-        let swept = stream::iter(claimed)
-            .map(|claimed| async {
-                if !self.has_time() {
-                    return Swept::CarriedOver(Held {
+        let looks = stream::iter(claimed)
+            .map(|claimed| async move {
+                if self.has_time() {
+                    Ok(self.look(visit, claimed).await)
+                } else {
+                    Err(Held {
                         id: claimed.id,
                         fence: claimed.fence,
-                    });
+                    })
                 }
-                let at = clock.now();
-                let silence = reachability.borrow().silence();
-                let (observation, asked) = match (&address, silence) {
-                    (Err(fault), _) => (Observation::Failed(Fault::Config(*fault)), true),
-                    (Ok(_), Some(fault)) => (Observation::Failed(fault.into()), false),
-                    (Ok(address), None) => (self.observe(address, claimed, at).await, true),
-                };
-                if asked {
-                    reachability.borrow_mut().note(match &observation {
-                        Observation::Failed(fault) => Some(*fault),
-                        Observation::Seen { .. } => None,
-                    });
-                }
-                let state = claimed.state.observe(&observation, at, &self.settings);
-                let claim = (claimed.id, claimed.fence, claimed.version);
-                let told = log::Checked {
-                    organization_id: claimed.organization_id.clone(),
-                    before: claimed.state.status,
-                    now: state.status,
-                    reason: state.reason,
-                };
-                Swept::Checked(Box::new(Checked {
-                    outcome: Outcome::new(claim, at, state, asked, observation.profile()),
-                    observation,
-                    told,
-                }))
             })
-            .buffer_unordered(concurrency)
-            .collect()
-            .await;
-        self.gateways
-            .borrow_mut()
-            .insert(url.to_owned(), reachability.into_inner());
-        swept
+            .buffer_unordered(concurrency);
+        looks
+            .fold(
+                (Vec::new(), Vec::new()),
+                |(mut seen, mut held), each| async {
+                    match each {
+                        Ok(look) => seen.push(look),
+                        Err(claim) => held.push(claim),
+                    }
+                    (seen, held)
+                },
+            )
+            .await
+    }
+
+    /// Looks at one instance, unless its gateway is silent.
+    async fn look<'a>(&self, visit: &Visit<'_>, claimed: &'a Claimed) -> Look<'a> {
+        let at = visit.clock.now();
+        let silence = visit.reachability.borrow().silence();
+        let (observation, asked) = match (&visit.address, silence) {
+            (Err(fault), _) => (Observation::Failed(Fault::Config(*fault)), true),
+            (Ok(_), Some(fault)) => (Observation::Failed(fault.into()), false),
+            (Ok(address), None) => (self.observe(address, claimed, at).await, true),
+        };
+        if asked {
+            let fault = observation.fault();
+            visit.reachability.borrow_mut().note(fault);
+        }
+        Look {
+            claimed,
+            at,
+            observation,
+            asked,
+        }
     }
 
     /// Asks a gateway about one instance: its live state, and its row where that is needed.
@@ -119,72 +193,34 @@ impl Run<'_> {
                 } else {
                     None
                 };
+                let capabilities = self.known(&claimed.gateway_url).capabilities();
                 Observation::Seen {
                     memory,
                     row,
-                    final_codes: self.final_codes(&claimed.gateway_url),
+                    final_codes: capabilities.final_codes,
                 }
             }
         }
     }
 
-    /// The codes that are final to a gateway; those of 2.3 while its version is not known.
-    fn final_codes(&self, url: &str) -> FinalCodes {
-        let generation = self.versions.borrow().get(url).map(Version::generation);
-        generation
-            .unwrap_or(Generation::Other)
-            .capabilities()
-            .final_codes
-    }
-
-    /// Takes the versions that are known already, and gives the gateways that are to be asked.
-    pub(super) fn versions_due(&self, claimed: &[Claimed]) -> BTreeSet<String> {
-        let mut versions = self.versions.borrow_mut();
-        for instance in claimed {
-            let known = instance.gateway_version.as_deref().and_then(Version::parse);
-            if let Some(version) = known {
-                versions
-                    .entry(instance.gateway_url.clone())
-                    .or_insert(version);
-            }
-        }
-        let mut asked = self.versions_asked.borrow_mut();
-        claimed
-            .iter()
-            .filter(|instance| instance.version_due)
-            .map(|instance| instance.gateway_url.clone())
-            .filter(|url| asked.insert(url.clone()))
-            .collect()
-    }
-
-    /// Asks each gateway for its version.
-    pub(super) async fn ask_versions(&self, urls: &BTreeSet<String>) {
-        let ask = async |url: &String| {
-            let Ok(address) = Address::parse(url, self.order.reach) else {
-                return;
-            };
-            if let Ok(version) = evolution::version(&address, self.timeout_ms()).await {
-                self.versions.borrow_mut().insert(url.clone(), version);
-            }
+    /// What follows from a look for the instance.
+    fn judge(&self, look: Look<'_>, standing: Standing) -> Checked {
+        let Look {
+            claimed, at, asked, ..
+        } = look;
+        let observation = look.observation.as_far_as_trusted(standing);
+        let state = claimed.state.observe(&observation, at, &self.settings);
+        let claim = (claimed.id, claimed.fence, claimed.version);
+        let told = log::Checked {
+            organization_id: claimed.organization_id.clone(),
+            before: claimed.state.status,
+            now: state.status,
+            reason: state.reason,
         };
-        join_all(urls.iter().map(ask)).await;
-    }
-
-    /// What is known by now of the gateways of these claims.
-    pub(super) fn seen(&self, claimed: &[Claimed], asked: &BTreeSet<String>) -> Vec<GatewaySeen> {
-        let urls: BTreeSet<&String> = claimed.iter().map(|each| &each.gateway_url).collect();
-        let (versions, gateways) = (self.versions.borrow(), self.gateways.borrow());
-        urls.into_iter()
-            .filter_map(|url| {
-                let reachable = gateways.get(url)?.answered();
-                Some(GatewaySeen {
-                    url: url.clone(),
-                    version: versions.get(url).map(ToString::to_string),
-                    // One that was away is asked again when it is back.
-                    version_asked: asked.contains(url) && reachable,
-                    reachable,
-                })
-            })
-            .collect()
+        Checked {
+            outcome: Outcome::new(claim, at, state, asked, observation.profile()),
+            observation,
+            told,
+        }
     }
 }

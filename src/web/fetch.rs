@@ -65,26 +65,48 @@ pub fn is_header_value(value: &str) -> bool {
 /// # Errors
 /// [`FetchError`], as it says. An answer of any status is no error.
 pub async fn fetch(request: Outgoing<'_>) -> Result<Incoming, FetchError> {
-    let response = send(&request).await?;
-    let status = response.status();
-    let body = read(&response, request.max_bytes).await?;
-    Ok(Incoming { status, body })
+    let max_bytes = request.max_bytes;
+    receive(&send(request).await?, max_bytes).await
 }
 
 /// Sends a request and gives the status of its answer, whose body nobody reads.
 ///
 /// # Errors
-/// [`FetchError`], as it says.
-pub async fn fetch_status(request: &Outgoing<'_>) -> Result<u16, FetchError> {
+/// As [`fetch`].
+pub async fn fetch_status(request: Outgoing<'_>) -> Result<u16, FetchError> {
     let response = send(request).await?;
     body::abandon(response.body().as_ref());
     Ok(response.status())
 }
 
-async fn send(request: &Outgoing<'_>) -> Result<Response, FetchError> {
+/// Sends a request and reads its answer, and when the server says that it is: its header `Date`, in
+/// milliseconds since the Unix epoch, whole seconds.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_dated(request: Outgoing<'_>) -> Result<(Incoming, Option<i64>), FetchError> {
+    let max_bytes = request.max_bytes;
+    let response = send(request).await?;
+    let date_ms = response
+        .headers()
+        .get("date")
+        .and_then(|date| date_ms(&date));
+    Ok((receive(&response, max_bytes).await?, date_ms))
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a date has at most 54 bits"
+)]
+fn date_ms(date: &str) -> Option<i64> {
+    let ms = js_sys::Date::parse(date);
+    ms.is_finite().then_some(ms as i64)
+}
+
+async fn send(request: Outgoing<'_>) -> Result<Response, FetchError> {
     let signal = AbortSignal::timeout_with_u32(request.timeout_ms);
     let mut builder = RequestBuilder::new(request.url)
-        .method(request.method.clone())
+        .method(request.method)
         .redirect(RequestRedirect::Manual)
         .abort_signal(Some(&signal));
     for (name, value) in request.headers {
@@ -101,6 +123,12 @@ async fn send(request: &Outgoing<'_>) -> Result<Response, FetchError> {
         None => builder.send().await,
     }
     .map_err(|error| from_gloo(&error))
+}
+
+async fn receive(response: &Response, max_bytes: usize) -> Result<Incoming, FetchError> {
+    let status = response.status();
+    let body = read(response, max_bytes).await?;
+    Ok(Incoming { status, body })
 }
 
 /// Reads the body of an answer: by its length where that is known beforehand, else chunk by chunk.

@@ -89,9 +89,33 @@ alter table whatsapp_monitor.gateways
   add column if not exists version          text check (length(version) between 1 and 32),
   add column if not exists version_asked_at timestamptz,
   add column if not exists reachable        boolean,
-  add column if not exists reachable_since  timestamptz;
+  add column if not exists reachable_since  timestamptz,
+  add column if not exists capabilities     jsonb,
+  add column if not exists clock_ahead_ms   bigint,
+  add column if not exists fault_code       text,
+  add column if not exists fault_text       text,
+  add column if not exists down_since       timestamptz,
+  add column if not exists cooldown_until   timestamptz,
+  add column if not exists state            jsonb,
+  add column if not exists state_version    bigint not null default 0;
 comment on table whatsapp_monitor.gateways is
-  'WhatsApp gateways, by their normalized URL. reachable is whether its own program answered at the last check, reachable_since since when that is so.';
+  'WhatsApp gateways, by their normalized URL.';
+comment on column whatsapp_monitor.gateways.version_asked_at is
+  'When the gateway was last asked for its version.';
+comment on column whatsapp_monitor.gateways.reachable is
+  'Whether its own program answered at the last check; reachable_since is since when that is so.';
+comment on column whatsapp_monitor.gateways.capabilities is
+  'What follows from its version: final_codes are those after which it deletes a session, may_act is whether the monitor may do more than look.';
+comment on column whatsapp_monitor.gateways.clock_ahead_ms is
+  'Milliseconds by which its clock (the header Date) was ahead of the database''s when it was last asked for its version; it tells whole seconds.';
+comment on column whatsapp_monitor.gateways.fault_code is
+  'What is wrong with the gateway itself, and in words fault_text; null while most of its instances can be told of.';
+comment on column whatsapp_monitor.gateways.down_since is
+  'Since when it is down, where an outage of it is confirmed.';
+comment on column whatsapp_monitor.gateways.cooldown_until is
+  'Until when its instances are left alone after its last outage.';
+comment on column whatsapp_monitor.gateways.state is
+  'The monitor''s memory of it, opaque to SQL; state_version counts how often it was written.';
 
 create table if not exists whatsapp_monitor.instances (
   id           bigint generated always as identity primary key,

@@ -85,11 +85,7 @@ language sql stable
 set search_path = ''
 as $$
   with held as (
-    select i.*, g.url as gateway_url, g.version as gateway_version,
-           -- The question costs the gateway a lookup. An update is noticed within hours, and at once
-           -- where the gateway was away for it.
-           coalesce(g.version_asked_at < greatest(
-             g.reachable_since, clock_timestamp() - interval '6 hours'), true) as version_due
+    select i.*, g.url as gateway_url
     from whatsapp_monitor.instances i
     join whatsapp_monitor.gateways g on g.id = i.gateway_id
     where i.lease_tick = tick and i.lease_until > clock_timestamp()
@@ -98,8 +94,6 @@ as $$
            'id', h.id,
            'organization_id', c.organization_id,
            'gateway_url', h.gateway_url,
-           'gateway_version', h.gateway_version,
-           'version_due', h.version_due,
            'name', h.name,
            'api_key', c.api_key,
            'fence', h.fence,
@@ -117,8 +111,8 @@ $$;
 -- request: {tick_id, caller: "token" | "environment" | "service_key", token_digests: [hex],
 --           organization_id: text or null, report: boolean}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
---           claimed, instances, more_due, alerts_due, report: {due, instances}}; claimed is null
---           in a repeated answer
+--           claimed, instances, gateways, more_due, alerts_due, report: {due, instances}}; claimed
+--           is null in a repeated answer
 create or replace function public.whatsapp_monitor_begin_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -197,6 +191,7 @@ begin
     'settings', to_jsonb(v_settings) - array['only_row', 'alert_url', 'alert_secret'],
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
+    'gateways', whatsapp_monitor.gateways_of(v_tick),
     'more_due', v_claimed = v_settings.batch_size,
     'alerts_due', whatsapp_monitor.alerts_due(),
     'report', case when v_claimed = 0 and (request -> 'report')::boolean
@@ -277,38 +272,6 @@ $$;
 -- Finish
 -- ------------------------------------------------------------------------------------------------
 
--- Keeps what a tick learned of the gateways: only what is new, and never waiting for another tick
--- that writes the same. One time for both columns: a gateway that was asked when it came back was
--- not asked before it.
-create or replace function whatsapp_monitor.record_gateways(seen jsonb)
-returns void
-language sql
-set search_path = ''
-as $$
-  with learned as (
-    select * from jsonb_to_recordset(seen)
-      as s (url text, version text, version_asked boolean, reachable boolean)
-  ),
-  free as (
-    select g.id, l.*
-    from learned l
-    join whatsapp_monitor.gateways g on g.url = l.url
-    where l.version_asked or (l.reachable is not null and l.reachable is distinct from g.reachable)
-    order by g.id
-    for update of g skip locked
-  )
-  update whatsapp_monitor.gateways g
-  set version          = coalesce(f.version, g.version),
-      version_asked_at = case when f.version_asked then statement_timestamp()
-                              else g.version_asked_at end,
-      reachable        = coalesce(f.reachable, g.reachable),
-      reachable_since  = case when f.reachable is not null
-                                   and f.reachable is distinct from g.reachable
-                              then statement_timestamp() else g.reachable_since end
-  from free f
-  where g.id = f.id
-$$;
-
 -- Writes what a tick found, releases what it holds, and closes it.
 --
 -- A result is written where the tick's fence is the last one and the version is the one that the
@@ -325,8 +288,7 @@ $$;
 --                      is_down: boolean, down_since_ms, recovered_ms, phone_number, profile_name,
 --                      profile_picture_url, state, checked_ms, asked: boolean}],
 --           carried_over: [{id, fence}],
---           gateways: [{url, version, version_asked: boolean, reachable: boolean or null}],
---           max_alerts}
+--           gateways: as record_gateways takes them, max_alerts}
 --           of the profile, null is what is not known now
 -- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report,
 --           alerts: null, {error: SQLSTATE}, or {url, secret, now_ms, alerts: [{id, kind: "down" |

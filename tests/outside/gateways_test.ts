@@ -1,4 +1,4 @@
-/** Gateways are rows: their version, and since when they are reachable, or not. */
+/** Gateways are rows: what they are, whether they can be reached, and what is wrong with them. */
 import assert from "node:assert/strict";
 import { startWorld, type World } from "./support.ts";
 
@@ -84,4 +84,89 @@ Deno.test("a slow root delays no status, and is not asked again at once", () =>
       assert.deepEqual(report.instances.map(({ status }) => status), ["connected", "connected"]);
     }
     assert.equal(asked(world), 1);
+  }));
+
+Deno.test("what follows from the version stands beside it", () =>
+  inWorld(async (world) => {
+    const capabilities = async () => {
+      await world.database.query(
+        "update whatsapp_monitor.gateways set version_asked_at = '-infinity'",
+      );
+      await world.tick();
+      const [row] = await world.database.query<{ capabilities: unknown }>(
+        "select capabilities from whatsapp_monitor.gateways",
+      );
+      return row.capabilities;
+    };
+    const refused = [401, 402, 403, 406];
+    assert.deepEqual(await capabilities(), { final_codes: refused, may_act: true });
+    world.gateway.upgrade("2.4.0-rc2");
+    assert.deepEqual(await capabilities(), { final_codes: [...refused, 408], may_act: false });
+    world.gateway.upgrade("1.8.2");
+    assert.deepEqual(await capabilities(), { final_codes: [401], may_act: false });
+  }));
+
+Deno.test("a gateway's clock is compared with the database's, and moves nothing", () =>
+  inWorld(async (world) => {
+    const hours_ms = -3 * 3_600_000;
+    await world.gateway.behave({ mode: "up", clock_ahead_ms: hours_ms });
+    assert.deepEqual((await world.tick()).instances.map(({ status }) => status), [
+      "connected",
+      "connected",
+    ]);
+    const [{ clock_ahead_ms }] = await world.database.query<{ clock_ahead_ms: unknown }>(
+      "select clock_ahead_ms from whatsapp_monitor.gateways",
+    );
+    // Whole seconds, and the time that the answer took.
+    assert.ok(Math.abs(Number(clock_ahead_ms) - hours_ms) < 60_000, String(clock_ahead_ms));
+  }));
+
+/** Time passes: what the monitor remembers of the gateway happened so much earlier. */
+async function pass({ database }: World, seconds: number): Promise<void> {
+  await database.query(
+    `update whatsapp_monitor.gateways set state = (
+       select jsonb_object_agg(key, case
+         when value->'first' is not null
+           then jsonb_set(value, '{first}', to_jsonb((value->>'first')::bigint - $1 * 1000))
+         when jsonb_typeof(value) = 'number' then to_jsonb(value::bigint - $1 * 1000)
+         else value end)
+       from jsonb_each(state))`,
+    [seconds],
+  );
+}
+
+async function health({ database }: World) {
+  const [row] = await database.query<Record<string, unknown>>(
+    `select fault_code, down_since is not null as down, cooldown_until > now() as cooling
+     from whatsapp_monitor.gateways`,
+  );
+  return row;
+}
+
+Deno.test("a gateway that fails for most is found at fault, and left alone for a while when it is back", () =>
+  inWorld(async (world) => {
+    world.gateway.set("c", "open");
+    await world.watch("c");
+    await world.tick();
+    assert.deepEqual(await health(world), { fault_code: null, down: false, cooling: null });
+    await world.gateway.behave("html");
+    await world.tick();
+    assert.deepEqual(await health(world), { fault_code: "not_json", down: false, cooling: null });
+    await pass(world, 60);
+    await world.tick();
+    await world.tick();
+    assert.deepEqual(await health(world), { fault_code: "not_json", down: true, cooling: null });
+    await world.gateway.behave("up");
+    world.gateway.set("c", "logged_out");
+    await world.tick();
+    assert.equal((await health(world)).down, true, "one good tick is not enough");
+    const report = await world.tick();
+    assert.deepEqual(await health(world), { fault_code: null, down: false, cooling: true });
+    const c = report.instances.find(({ instance_name }) => instance_name === "c")!;
+    assert.equal(c.reason?.code, "gateway_unstable", "nothing bad is believed so early");
+    await pass(world, 61);
+    const after = (await world.tick()).instances.find(({ instance_name }) =>
+      instance_name === "c"
+    )!;
+    assert.deepEqual([after.status, after.reason?.code], ["waiting_qr", "401"]);
   }));

@@ -62,14 +62,21 @@ onLedger("begin_tick", {
       id,
       organization_id: "org",
       gateway_url: "https://gw.example",
-      gateway_version: null,
-      version_due: true,
       name: "loja",
       api_key: "secret",
       fence: 1,
       version: 0,
       state: null,
     }]);
+    assert.deepEqual(begun.gateways, [
+      {
+        url: "https://gw.example",
+        version: null,
+        version_due: true,
+        state: null,
+        state_version: 0,
+      },
+    ]);
     assert.deepEqual([begun.outcome, begun.claimed, begun.more_due], ["accepted", 1, false]);
     assert.equal(begun.report, null, "nobody asked for one");
     const [{ now_ms }] = await ledger.query<{ now_ms: number }>(

@@ -21,6 +21,8 @@ export interface Begun {
   now_ms: number;
   claimed: number | null;
   instances: Claimed[];
+  // deno-lint-ignore no-explicit-any -- rows as the database has them
+  gateways: any[];
   more_due: boolean | null;
   // deno-lint-ignore no-explicit-any -- rows as the database has them
   report: any;

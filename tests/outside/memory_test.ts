@@ -107,6 +107,13 @@ function beginTick(wanted: { report: boolean }) {
     settings: SETTINGS,
     claimed: claimed.length,
     instances: claimed,
+    gateways: [0, 1].map((index) => ({
+      url: `http://gateway-${index}.test`,
+      version: "2.3.6",
+      version_due: turn([false, false, true]),
+      state: null,
+      state_version: 0,
+    })),
     more_due: false,
     alerts_due: true,
     report: wanted.report && claimed.length === 0 ? report() : null,

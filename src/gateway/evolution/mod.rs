@@ -9,10 +9,13 @@ use self::version::Version;
 use super::Gateway;
 use super::address::{Address, query_value};
 use crate::monitor::{ConfigFault, Fault, GatewayFault, MemoryState, Row};
-use crate::web::fetch::{FetchError, Incoming, Outgoing, fetch, is_header_value};
+use crate::web::fetch::{FetchError, Incoming, Outgoing, fetch, fetch_dated, is_header_value};
 
 /// The largest body that is read, in bytes. A row is some 3 kB.
 const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Small answers are not worth unpacking, and tell their length.
+const PLAIN: (&str, &str) = ("accept-encoding", "identity");
 
 /// An instance name that nobody has. See [`Evolution::confirm_wrong_key`].
 const NO_SUCH_INSTANCE: &str = "whatsapp-monitor-no-such-instance";
@@ -43,7 +46,7 @@ impl<'a, T: Fn() -> u32> Evolution<'a, T> {
     }
 
     async fn get(&self, url: &str) -> Result<Incoming, Fault> {
-        get(url, &[("apikey", self.key)], (self.timeout_ms)()).await
+        get(url, self.key, (self.timeout_ms)()).await
     }
 
     async fn ask_connection_state(&self, instance: &str) -> Result<MemoryState, Fault> {
@@ -85,36 +88,68 @@ impl<T: Fn() -> u32> Gateway for Evolution<'_, T> {
     }
 }
 
-/// The server's version; no key is needed. The question costs it a lookup of its
-/// own, for 8 s where its DNS is slow (N8): it is no heartbeat.
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Its version.
+    pub version: Version,
+    /// What its clock, or that of a proxy before it, said when it answered: milliseconds since the
+    /// Unix epoch, whole seconds.
+    pub clock_ms: Option<i64>,
+}
+
+/// What the server says of itself; no key is needed. The question costs it a lookup of its own, for
+/// 8 s where its DNS is slow (N8): it is no heartbeat.
 ///
 /// # Errors
 /// [`Fault`], where the server does not tell.
-pub async fn version(address: &Address, timeout_ms: u32) -> Result<Version, Fault> {
-    answer::version(&get(&address.root(), &[], timeout_ms).await?)
-}
-
-/// One question. 0 ms means that there is no time for one.
-async fn get(url: &str, key: &[(&str, &str)], timeout_ms: u32) -> Result<Incoming, Fault> {
+pub async fn root(address: &Address, timeout_ms: u32) -> Result<Root, Fault> {
     if timeout_ms == 0 {
         return Err(GatewayFault::TimedOut.into());
     }
-    let headers = [key, &[("accept-encoding", "identity")]].concat();
-    fetch(Outgoing {
+    let (answer, clock_ms) = fetch_dated(question(&address.root(), &[PLAIN], timeout_ms))
+        .await
+        .map_err(fault)?;
+    Ok(Root {
+        version: answer::version(&answer)?,
+        clock_ms,
+    })
+}
+
+/// One question. 0 ms means that there is no time for one.
+async fn get(url: &str, key: &str, timeout_ms: u32) -> Result<Incoming, Fault> {
+    if timeout_ms == 0 {
+        return Err(GatewayFault::TimedOut.into());
+    }
+    let headers = [("apikey", key), PLAIN];
+    fetch(question(url, &headers, timeout_ms))
+        .await
+        .map_err(fault)
+}
+
+const fn question<'a>(
+    url: &'a str,
+    headers: &'a [(&'a str, &'a str)],
+    timeout_ms: u32,
+) -> Outgoing<'a> {
+    Outgoing {
         method: Method::GET,
         url,
-        headers: &headers,
+        headers,
         body: None,
         timeout_ms,
         max_bytes: MAX_BODY_BYTES,
-    })
-    .await
-    .map_err(|error| match error {
-        FetchError::Refused => GatewayFault::Refused.into(),
-        FetchError::NameNotFound => GatewayFault::NameNotFound.into(),
-        FetchError::Tls => GatewayFault::Tls.into(),
-        FetchError::Broken => GatewayFault::Broken.into(),
-        FetchError::TimedOut => GatewayFault::TimedOut.into(),
-        FetchError::TooLarge => GatewayFault::TooLarge.into(),
-    })
+    }
+}
+
+fn fault(error: FetchError) -> Fault {
+    match error {
+        FetchError::Refused => GatewayFault::Refused,
+        FetchError::NameNotFound => GatewayFault::NameNotFound,
+        FetchError::Tls => GatewayFault::Tls,
+        FetchError::Broken => GatewayFault::Broken,
+        FetchError::TimedOut => GatewayFault::TimedOut,
+        FetchError::TooLarge => GatewayFault::TooLarge,
+    }
+    .into()
 }

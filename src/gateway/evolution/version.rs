@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::monitor::FinalCodes;
+use crate::monitor::{Capabilities, FinalCodes};
 
 /// The longest version that is kept. The longest known one, `2.4.0-rc2`, has nine characters.
 const MAX_CHARS: usize = 32;
@@ -77,7 +77,8 @@ pub enum Generation {
 }
 
 impl Generation {
-    /// What follows from the generation.
+    /// What follows from the generation. In 1.x a `restart` opens a second socket on the same
+    /// session; what 2.4 makes of an action is not measured yet.
     pub const fn capabilities(self) -> Capabilities {
         Capabilities {
             final_codes: match self {
@@ -88,15 +89,4 @@ impl Generation {
             may_act: matches!(self, Self::V2),
         }
     }
-}
-
-/// What the monitor needs to know of a version. What the shape of an answer tells is not here:
-/// answers are read without knowing the version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capabilities {
-    /// The codes after which it deletes the session.
-    pub final_codes: FinalCodes,
-    /// Whether the monitor may do more than look. In 1.x a `restart` opens a second socket on the
-    /// same session; what 2.4 makes of an action is not measured yet.
-    pub may_act: bool,
 }

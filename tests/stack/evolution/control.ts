@@ -25,6 +25,7 @@ import { FINAL_CODES, finalCodes, type Version, VERSIONS } from "./versions.ts";
 type Rule =
   | readonly (string | number)[]
   | "a number"
+  | "a difference"
   | "a text"
   | "a time"
   | "true or false"
@@ -48,6 +49,7 @@ const MODE_FIELDS = {
   mode: Object.keys(MODES) as ModeName[],
   delay_ms: "a number",
   root_delay_ms: "a number",
+  clock_ahead_ms: "a difference",
   realistic_waits: "true or false",
   status: "200 to 599",
   megabytes: "a number",
@@ -224,6 +226,8 @@ function fits(value: unknown, rule: Rule): boolean {
   switch (rule) {
     case "a number":
       return typeof value === "number" && value >= 0;
+    case "a difference":
+      return typeof value === "number";
     case "200 to 599":
       return Number.isInteger(value) && Number(value) >= 200 &&
         Number(value) <= 599;

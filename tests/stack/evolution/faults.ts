@@ -30,6 +30,8 @@ export interface GatewayMode {
   delay_ms?: number;
   /** Wait so long before the answer of `GET /`, which makes a lookup of its own (N8). */
   root_delay_ms?: number;
+  /** By how much its clock, as its answers tell it, is ahead; negative where it is behind. */
+  clock_ahead_ms?: number;
   /** `connect` in close takes its 2 s (F3). Default: it answers at once. */
   realistic_waits?: boolean;
   status?: number;

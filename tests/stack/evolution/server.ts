@@ -224,6 +224,8 @@ class SimulatedGateway implements Gateway {
     const server = { key, url, version, licence };
     const made = answer(this.model, server, incoming);
     const response = json(made);
+    const now = new Date(Date.now() + (mode.clock_ahead_ms ?? 0));
+    response.headers.set("date", now.toUTCString());
     if (mode.realistic_waits) await this.pause(made.wait_ms ?? 0, gone);
     return response;
   }

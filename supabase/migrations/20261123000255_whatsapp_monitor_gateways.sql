@@ -1,0 +1,81 @@
+-- WhatsApp connection monitor: what a tick is told of the gateways, and what it learns of them.
+
+-- ------------------------------------------------------------------------------------------------
+-- Before
+-- ------------------------------------------------------------------------------------------------
+
+-- What is known of the gateways of the instances that this tick holds.
+create or replace function whatsapp_monitor.gateways_of(tick uuid)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'url', g.url,
+           'version', g.version,
+           -- The question costs the gateway a lookup. An update is noticed within hours, and at once
+           -- where the gateway was away for it.
+           'version_due', coalesce(g.version_asked_at < greatest(
+             g.reachable_since, clock_timestamp() - interval '6 hours'), true),
+           'state', g.state,
+           'state_version', g.state_version
+         )), '[]')
+  from whatsapp_monitor.gateways g
+  where g.id in (select i.gateway_id from whatsapp_monitor.instances i
+                 where i.lease_tick = tick and i.lease_until > clock_timestamp())
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- After
+-- ------------------------------------------------------------------------------------------------
+
+-- Keeps what a tick learned of the gateways: only what is new, and never waiting for another tick
+-- that writes the same. One time for both columns: a gateway that was asked when it came back was
+-- not asked before it. A new memory counts where it was made from the present one.
+--
+-- seen: [{url, version, capabilities, version_asked: boolean, clock_ahead_ms, reachable: boolean or
+--        null, state_version, state, fault: {code, text} or null, down_since_ms, recovered_ms,
+--        cooldown_until_ms}]; state_version and what follows it only where the memory has changed
+create or replace function whatsapp_monitor.record_gateways(seen jsonb)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  with learned as (
+    select * from jsonb_to_recordset(seen)
+      as s (url text, version text, capabilities jsonb, version_asked boolean,
+            clock_ahead_ms bigint, reachable boolean, state_version bigint, state jsonb,
+            fault jsonb, down_since_ms bigint, recovered_ms bigint, cooldown_until_ms bigint)
+  ),
+  free as (
+    select g.id, l.*, coalesce(l.state_version = g.state_version, false) as changed
+    from learned l
+    join whatsapp_monitor.gateways g on g.url = l.url
+    where l.version_asked or l.state_version = g.state_version
+       or (l.reachable is not null and l.reachable is distinct from g.reachable)
+    order by g.id
+    for update of g skip locked
+  )
+  update whatsapp_monitor.gateways g
+  set version          = coalesce(f.version, g.version),
+      capabilities     = coalesce(f.capabilities, g.capabilities),
+      version_asked_at = case when f.version_asked then statement_timestamp()
+                              else g.version_asked_at end,
+      clock_ahead_ms   = coalesce(f.clock_ahead_ms, g.clock_ahead_ms),
+      reachable        = coalesce(f.reachable, g.reachable),
+      reachable_since  = case when f.reachable is not null
+                                   and f.reachable is distinct from g.reachable
+                              then statement_timestamp() else g.reachable_since end,
+      state            = case when f.changed then f.state else g.state end,
+      state_version    = g.state_version + f.changed::integer,
+      fault_code       = case when f.changed then f.fault ->> 'code' else g.fault_code end,
+      fault_text       = case when f.changed then f.fault ->> 'text' else g.fault_text end,
+      down_since       = case when f.changed then to_timestamp(f.down_since_ms / 1000.0)
+                              else g.down_since end,
+      cooldown_until   = case when f.changed then to_timestamp(f.cooldown_until_ms / 1000.0)
+                              else g.cooldown_until end
+  from free f
+  where g.id = f.id;
+end
+$$;
