@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::monitor::{Reason, Status};
+use crate::monitor::{Ack, Action, Reason, Status};
 use crate::store::alerts::Settled;
 
 /// Instances up to which each has its own lines. The platform cuts a log at 100 lines in 10 s, so a
@@ -102,6 +102,30 @@ pub fn alert_lines(settled: &[Settled]) -> Vec<String> {
         .into_iter()
         .map(|(what, count)| format!("{what}: {count}"))
         .collect()
+}
+
+/// The line before an action.
+pub fn acting(organization_id: &str, action: Action) -> String {
+    let organization = single_line(organization_id);
+    format!(
+        "🔄 Tentando reconectar org {organization}... ({})",
+        action.name()
+    )
+}
+
+/// The line after it. The gateway's word proves nothing: what came of it is seen at a later check.
+pub fn acted(action: Action, ack: Ack) -> String {
+    let name = action.name();
+    match ack {
+        Ack::Accepted => format!("⏳ {name} enviado; o resultado será verificado"),
+        Ack::Refused => format!("❌ Erro ao reconectar: o gateway recusou ({name})"),
+        Ack::Lost => format!("❌ Erro ao reconectar: o gateway não respondeu ({name})"),
+    }
+}
+
+/// The line where the database did not say whether an action may be taken.
+pub fn not_granted(error: &str) -> String {
+    format!("❌ Erro ao reconectar: {error}")
 }
 
 /// An organization's id comes from a table, and a line must stay one.

@@ -59,16 +59,16 @@ pub struct InstanceReport {
     pub checked_now: bool,
     /// Why it is in its status; null if no reason counts.
     pub reason: Option<PlainReason>,
-    /// What was done about it.
-    pub action: &'static str,
-    /// What that came to.
-    pub verdict: Option<&'static str>,
+    /// What was decided at its last check.
+    pub action: String,
+    /// What the last action on it came to.
+    pub verdict: Option<String>,
     /// When it is due again, in ISO 8601.
     pub next_check_at: Option<String>,
 }
 
 impl InstanceReport {
-    /// An instance as the database shows it. The monitor only watches so far: no action is taken.
+    /// An instance as the database shows it.
     pub fn new(instance: Reported, checked_now: bool) -> Self {
         Self {
             organization_id: instance.organization_id,
@@ -77,8 +77,8 @@ impl InstanceReport {
             since: instance.since,
             checked_now,
             reason: instance.reason,
-            action: "none",
-            verdict: None,
+            action: instance.action.unwrap_or_else(|| "none".to_owned()),
+            verdict: instance.verdict,
             next_check_at: instance.next_check_at,
         }
     }

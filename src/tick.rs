@@ -1,5 +1,6 @@
 //! One sweep: begin, observe, decide, finish; again while something is due and there is time.
 
+mod act;
 mod gateways;
 mod sweep;
 mod tell;
@@ -203,7 +204,8 @@ impl Run<'_> {
             return Ok(true);
         }
         let clock = Clock::read(begun.now_ms);
-        let swept = self.sweep(&begun, clock).await;
+        let mut swept = self.sweep(&begun, clock).await;
+        self.act(tick_id, &begun.instances, &mut swept.checks).await;
         let more_due = begun.more_due.unwrap_or(false);
         let last = !more_due || !swept.carried_over.is_empty() || !self.has_time();
         let told = self.finish(tick_id, swept, last, done).await?;
@@ -262,7 +264,11 @@ impl Run<'_> {
                     let state = stale.state.observe(observation, at, &self.settings);
                     let claim = (mine.id, mine.fence, stale.version);
                     let profile = observation.profile();
-                    Some(Outcome::new(claim, at, state, mine.asked, profile))
+                    Some(Outcome {
+                        decision: mine.decision,
+                        ack: mine.ack,
+                        ..Outcome::new(claim, at, state, mine.asked, profile)
+                    })
                 })
                 .collect();
         }

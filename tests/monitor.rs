@@ -26,6 +26,7 @@ fn seen(memory: MemoryState, row: Option<Row>) -> Observation {
     Observation::Seen {
         memory,
         row,
+        socket: None,
         final_codes: FinalCodes::default(),
     }
 }
@@ -599,6 +600,7 @@ fn what_is_final_depends_on_the_gateway() {
 fn a_session_lost_with_the_connection_waits_for_a_person() {
     let lost = Observation::Seen {
         memory: MemoryState::Close,
+        socket: None,
         row: Some(row(RowStatus::Close, Some((408, "now")))),
         final_codes: FinalCodes::RefusedOrLost,
     };

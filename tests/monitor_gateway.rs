@@ -168,6 +168,7 @@ fn what_a_gateway_at_fault_says_counts_only_where_it_is_good() {
     let seen = |memory| Observation::Seen {
         memory,
         row: None,
+        socket: None,
         final_codes: Capabilities::default().final_codes,
     };
     let untrusted = Observation::Failed(GatewayFault::Untrusted.into());

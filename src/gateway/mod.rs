@@ -3,7 +3,7 @@
 pub mod address;
 pub mod evolution;
 
-use crate::monitor::{Fault, MemoryState, Row};
+use crate::monitor::{Ack, Action, Fault, MemoryState, Row, Socket};
 
 /// What the monitor asks a gateway. Each question either gets an answer that means something, or a
 /// typed [`Fault`]: a gateway that is down, a wrong key and an unknown instance are different
@@ -18,4 +18,15 @@ pub trait Gateway {
 
     /// The stored row of an instance; `None` where the gateway has none to show at the moment.
     async fn row(&self, instance: &str) -> Result<Option<Row>, Fault>;
+
+    /// Whether an instance is to be shown online always; `None` where the gateway does not tell.
+    async fn always_online(&self, instance: &str) -> Option<bool>;
+
+    /// Whether there is a socket behind an open state; `None` where the answer does not tell. Only
+    /// to be asked where [`always_online`](Self::always_online) is false: as a side effect the
+    /// instance is shown offline.
+    async fn socket(&self, instance: &str) -> Option<Socket>;
+
+    /// Acts. This is all that ever changes anything on a gateway.
+    async fn act(&self, instance: &str, action: Action) -> Ack;
 }

@@ -2,15 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::{Fault, Integration, MemoryState, Observation, Row, RowStatus};
+use super::observation::{Fault, Integration, MemoryState, Observation, Row, RowStatus, Socket};
 use super::reading::{Reading, read};
 use super::reason::{FinalCodes, FinalReason, Reason, RecordedReason};
 use super::settings::Settings;
 use super::status::Status;
+use super::steady::{Changes, Steady};
 use super::time::Timestamp;
 
 /// Milliseconds for which a look at the row holds, where nothing urgent can come of another one.
 const LOOK_HOLDS_MS: i64 = 300_000;
+
+/// Looks that must find no socket behind an open state before it counts as a zombie.
+const ZOMBIE_AFTER_CHECKS: u32 = 2;
+
+/// Milliseconds of unbroken `open` after which what was made worse is well again.
+const HEALED_AFTER_MS: i64 = 3_600_000;
 
 /// Checks of one kind in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +93,19 @@ pub struct Instance {
     pub last_look: Option<Look>,
     /// How the gateway reaches WhatsApp for it, by the last row that was seen.
     pub integration: Integration,
+    /// What the last check that saw anything came to.
+    pub reading: Option<Reading>,
+    /// How long the live state has been the same.
+    pub steady: Option<Steady>,
+    /// When it came and went.
+    pub changes: Changes,
+    /// When the socket behind an open state was last looked for.
+    pub probed_at: Option<Timestamp>,
+    /// Looks in a row that found none.
+    pub socket_missing: Option<Streak>,
+    /// When an action made things worse: from then on nothing is done, until a person says so or it
+    /// was open for an hour.
+    pub halted_at: Option<Timestamp>,
 }
 
 impl Default for Instance {
@@ -105,6 +125,12 @@ impl Default for Instance {
             row_seen_open: false,
             last_look: None,
             integration: Integration::Socket,
+            reading: None,
+            steady: None,
+            changes: Changes::default(),
+            probed_at: None,
+            socket_missing: None,
+            halted_at: None,
         }
     }
 }
@@ -142,8 +168,11 @@ impl Instance {
             Observation::Seen {
                 memory,
                 row,
+                socket,
                 final_codes,
-            } => self.seen(*memory, row.as_ref(), *final_codes, at, settings),
+            } => self
+                .noted(*memory, row.as_ref(), *socket, at, settings)
+                .seen(*memory, row.as_ref(), *final_codes, at, settings),
             Observation::Failed(fault) => self.failed(*fault, at, settings),
         }
     }
@@ -153,11 +182,12 @@ impl Instance {
         self.down_since.is_some()
     }
 
-    fn seen(
+    /// Takes note of what was seen, before anything is concluded from it.
+    fn noted(
         &self,
         memory: MemoryState,
         row: Option<&Row>,
-        final_codes: FinalCodes,
+        socket: Option<Socket>,
         at: Timestamp,
         settings: &Settings,
     ) -> Self {
@@ -166,14 +196,42 @@ impl Instance {
             memory,
             told: row.status.is_some(),
         });
-        let answered = Self {
+        let was_open = self.steady.map(|steady| steady.state == MemoryState::Open);
+        let is_open = memory == MemoryState::Open;
+        let steady = Steady::extend(self.steady, memory, at, settings);
+        let healed = steady.ms_in(MemoryState::Open) >= HEALED_AFTER_MS;
+        Self {
             unanswered: None,
             last_look: look.or(self.last_look),
             integration: row.map_or(self.integration, |row| row.integration),
+            steady: Some(steady),
+            changes: if was_open == Some(!is_open) {
+                self.changes.with(at)
+            } else {
+                self.changes.clone()
+            },
+            probed_at: socket.map(|_| at).or(self.probed_at),
+            socket_missing: match socket {
+                _ if !is_open => None,
+                Some(Socket::There) => None,
+                Some(Socket::Missing) => Some(Streak::extend(self.socket_missing, at)),
+                None => self.socket_missing,
+            },
+            halted_at: self.halted_at.filter(|_| !healed),
             ..self.clone()
-        };
-        if answered.integration == Integration::Socketless {
-            return answered.unwatched(at);
+        }
+    }
+
+    fn seen(
+        self,
+        memory: MemoryState,
+        row: Option<&Row>,
+        final_codes: FinalCodes,
+        at: Timestamp,
+        settings: &Settings,
+    ) -> Self {
+        if self.integration == Integration::Socketless {
+            return self.unwatched(at);
         }
         let reading = read(
             memory,
@@ -182,11 +240,16 @@ impl Instance {
             self.known_reason.as_ref(),
             self.last_open.is_some(),
         );
+        let answered = Self {
+            reading: Some(reading),
+            ..self
+        };
+        let needs_person = answered.status.needs_person();
         match reading {
             Reading::Open => answered.opened(row, at, settings),
             Reading::Booting => answered.shown(Status::Unknown, Some(Reason::Booting), at),
             // Where the row is not to be had, what it last said stands.
-            Reading::NotOpen if self.status.needs_person() => answered.bad_check(at, settings),
+            Reading::NotOpen if needs_person => answered.bad_check(at, settings),
             Reading::Redialling | Reading::PairedClose | Reading::NotOpen => {
                 answered.dropped(at, settings)
             }
@@ -213,6 +276,7 @@ impl Instance {
     /// A good check. An outage is over after `up_after_checks` of them; where none was confirmed
     /// there is nothing to wait for.
     fn opened(self, row: Option<&Row>, at: Timestamp, settings: &Settings) -> Self {
+        let reason = self.unstable(at, settings);
         let good = Streak::extend(self.good, at);
         let up = !self.is_down() || good.checks >= settings.up_after_checks;
         let (known_reason, row_seen_open) = match row {
@@ -242,21 +306,44 @@ impl Instance {
             row_seen_open,
             ..self
         }
-        .shown(status, None, at)
+        .shown(status, reason, at)
+        .without_socket()
+    }
+
+    /// What remains of being open where there is no socket behind it: looked for twice, found
+    /// neither time.
+    fn without_socket(self) -> Self {
+        match self.socket_missing {
+            Some(missing) if missing.checks >= ZOMBIE_AFTER_CHECKS => Self {
+                down_since: self.down_since.or(Some(missing.first)),
+                good: None,
+                ..self
+            }
+            .shown(Status::Zombie, Some(Reason::Zombie), missing.first),
+            _ => self,
+        }
+    }
+
+    /// The reason where the connection comes and goes.
+    fn unstable(&self, at: Timestamp, settings: &Settings) -> Option<Reason> {
+        self.changes
+            .flapping(at, settings)
+            .then_some(Reason::Unstable)
     }
 
     /// A bad check that looks transient: the gateway is expected to redial by itself.
     fn dropped(self, at: Timestamp, settings: &Settings) -> Self {
         let was_down = self.is_down();
+        let reason = self.unstable(at, settings);
         // After a scan the gateway logs in once more (515): that is not shown as a drop at once.
         let after_scan = self.status.needs_person();
         let next = self.bad_check(at, settings);
         match next.down_since {
             Some(since) if !after_scan => {
                 let since = if was_down { at } else { since };
-                next.shown(Status::Disconnected, None, since)
+                next.shown(Status::Disconnected, reason, since)
             }
-            _ => next.shown(Status::Connecting, None, at),
+            _ => next.shown(Status::Connecting, reason, at),
         }
     }
 

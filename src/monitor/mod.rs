@@ -13,31 +13,48 @@
 //! | [`status`] | what is shown and stored |
 //! | [`reason`] | why, in plain words |
 //! | [`instance`] | what is remembered of an instance between two checks |
+//! | [`check`] | which questions a check takes |
 //! | [`capabilities`] | what can be asked and expected of a gateway |
 //! | [`gateway`] | what is remembered of a gateway, and when it is the gateway that is at fault |
+//! | [`steady`] | how long the live state has been the same |
+//! | [`attempt`] | what was done, and what it came to |
+//! | [`policy`] | what to do |
+//! | [`visit`] | all checks of a gateway in a tick, taken together |
+//! | [`jitter`] | what differs from instance to instance |
 //! | [`reachability`] | when a silent gateway is left alone for the rest of a tick |
 
+pub mod attempt;
 pub mod capabilities;
+pub mod check;
 pub mod gateway;
 pub mod instance;
+pub mod jitter;
 pub mod observation;
+pub mod policy;
 pub mod reachability;
 pub mod reading;
 pub mod reason;
 pub mod settings;
 pub mod status;
+pub mod steady;
 pub mod time;
+pub mod visit;
 
+pub use attempt::{Ack, Action, Attempt, Grounds, Verdict};
 pub use capabilities::Capabilities;
+pub use check::{Answer, Check, Question};
 pub use gateway::{Finding, Gateway, Standing, Tally};
 pub use instance::Instance;
 pub use observation::{
     ConfigFault, Fault, GatewayFault, Integration, MemoryState, Observation, Profile, Row,
-    RowStatus,
+    RowStatus, Socket,
 };
+pub use policy::{Budget, Decision, Evidence, Webhook, decide};
 pub use reachability::Reachability;
 pub use reading::{Reading, read};
 pub use reason::{FinalCodes, FinalReason, Reason, RecordedReason};
 pub use settings::Settings;
 pub use status::Status;
+pub use steady::{Changes, Steady};
 pub use time::Timestamp;
+pub use visit::{Conclusion, Visit, Visited, conclude};

@@ -14,6 +14,8 @@ pub enum Observation {
         memory: MemoryState,
         /// The stored row, where it was asked for and given.
         row: Option<Row>,
+        /// Whether there is a socket behind an open state, where that was asked.
+        socket: Option<Socket>,
         /// The codes that are final to this gateway.
         final_codes: FinalCodes,
     },
@@ -72,6 +74,15 @@ pub enum MemoryState {
     Close,
     /// The gateway knows the instance and has not loaded it yet: its process is booting.
     NotLoaded,
+}
+
+/// What a question that needs the socket tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// It is there.
+    There,
+    /// It is not, although the live state says open (J1).
+    Missing,
 }
 
 /// What the gateway's database holds about an instance. It lags behind the live state and

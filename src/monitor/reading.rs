@@ -1,10 +1,13 @@
 //! What the live state and the stored row mean together.
 
+use serde::{Deserialize, Serialize};
+
 use super::observation::{MemoryState, Row, RowStatus};
 use super::reason::{FinalCodes, FinalReason, RecordedReason};
 
 /// What an instance was found to be at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reading {
     /// Logged in.
     Open,

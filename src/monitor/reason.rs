@@ -91,6 +91,10 @@ pub enum Reason {
     WaitingForScan,
     /// The gateway has shown all the QR codes it is allowed to, and stopped.
     QrLimit,
+    /// The gateway says open and has no socket.
+    Zombie,
+    /// The connection comes and goes without settling.
+    Unstable,
     /// The instance reaches WhatsApp through an official interface: there is no connection to watch.
     Socketless,
     /// The gateway's process is starting.
@@ -112,6 +116,8 @@ impl Reason {
             Self::NeverPaired => "never_paired",
             Self::WaitingForScan => "waiting_for_scan",
             Self::QrLimit => "qr_limit",
+            Self::Zombie => "zombie",
+            Self::Unstable => "unstable",
             Self::Socketless => "no_connection_to_watch",
             Self::Booting => "booting",
             Self::Fault(Fault::Gateway(fault)) => match fault {
@@ -163,6 +169,12 @@ impl Reason {
             Self::WaitingForScan => "Aguardando a leitura do QR code.",
             Self::QrLimit => {
                 "O limite de QR codes foi atingido; gere um novo quando puder escaneá-lo."
+            }
+            Self::Zombie => {
+                "O gateway diz que está conectado, mas não há conexão com o WhatsApp; reinicie o processo da Evolution (não precisa de QR code)."
+            }
+            Self::Unstable => {
+                "A conexão cai e volta sem parar; talvez outro servidor use o mesmo número: desligue-o ou reinicie o processo da Evolution."
             }
             Self::Socketless => {
                 "A instância usa a API oficial, sem conexão que possa cair; o monitor não a acompanha."

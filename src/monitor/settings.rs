@@ -18,6 +18,24 @@ pub struct Settings {
     pub down_after_s: u32,
     /// Good checks in a row before an outage is over.
     pub up_after_checks: u32,
+    /// Checks in a row that see `connecting` before a dial counts as stuck.
+    pub stuck_connecting_checks: u32,
+    /// Seconds after the first bad check before anything is done.
+    pub first_action_after_s: u32,
+    /// Seconds of unbroken `close` before a `connect`, where there is evidence that nobody dials.
+    pub steady_close_s: u32,
+    /// The same where there is none; 0 for never.
+    pub blind_connect_after_s: u32,
+    /// Seconds after an action in which nothing is judged and nothing more is done.
+    pub settle_s: u32,
+    /// Actions on an instance within any 5 minutes.
+    pub attempts_per_5_min: u32,
+    /// Actions on an instance within any hour, before the slow probe.
+    pub attempts_per_hour: u32,
+    /// Seconds between two actions when the hour's are spent.
+    pub probe_every_s: u32,
+    /// Seconds between two looks for the socket behind an open state; 0 for never.
+    pub zombie_probe_every_s: u32,
     /// Milliseconds that one question to a gateway may take.
     pub request_timeout_ms: u32,
     /// Questions in flight at once, per gateway.
@@ -34,6 +52,15 @@ impl Default for Settings {
             down_after_checks: 3,
             down_after_s: 55,
             up_after_checks: 2,
+            stuck_connecting_checks: 4,
+            first_action_after_s: 75,
+            steady_close_s: 150,
+            blind_connect_after_s: 900,
+            settle_s: 90,
+            attempts_per_5_min: 3,
+            attempts_per_hour: 5,
+            probe_every_s: 1_800,
+            zombie_probe_every_s: 600,
             request_timeout_ms: 8_000,
             concurrency: 16,
             tick_budget_ms: 20_000,
@@ -50,6 +77,11 @@ impl Settings {
     /// [`interval_s`](Self::interval_s) in milliseconds.
     pub const fn interval_ms(&self) -> i64 {
         self.interval_s as i64 * 1_000
+    }
+
+    /// [`settle_s`](Self::settle_s) in milliseconds.
+    pub const fn settle_ms(&self) -> i64 {
+        self.settle_s as i64 * 1_000
     }
 
     /// Whether a streak of bad checks, the last of them at `at`, makes an outage.

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::alerts::Alerts;
 use super::{Patience, Store, StoreError};
 use crate::monitor::{
-    Capabilities, Gateway, Instance, Profile, Reason, Settings, Status, Timestamp,
+    Ack, Action, Attempt, Budget, Capabilities, Gateway, Grounds, Instance, Profile, Reason,
+    Settings, Status, Timestamp, Verdict,
 };
 
 /// A trigger is answered only after `begin_tick`, so that must be quick.
@@ -118,6 +119,9 @@ pub struct Claimed {
     /// The monitor's memory of it.
     #[serde(deserialize_with = "memory")]
     pub state: Instance,
+    /// What was done to it in the last hours, oldest first.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
 }
 
 /// What was found out about an instance.
@@ -147,6 +151,12 @@ pub struct Outcome {
     pub asked: bool,
     /// Whether an outage is confirmed and not over yet.
     pub is_down: bool,
+    /// What was decided.
+    pub decision: Option<&'static str>,
+    /// What the gateway said to the action of this tick, where there was one.
+    pub ack: Option<Ack>,
+    /// What earlier actions came to.
+    pub verdicts: Vec<Judged>,
     /// The account's number; this and the next two are null where the gateway did not tell now.
     pub phone_number: Option<String>,
     /// The account's name.
@@ -181,11 +191,70 @@ impl Outcome {
             state,
             checked_ms: at.as_ms(),
             asked,
+            decision: None,
+            ack: None,
+            verdicts: Vec::new(),
             phone_number: profile.phone_number,
             profile_name: profile.profile_name,
             profile_picture_url: profile.profile_picture_url,
         }
     }
+}
+
+impl Outcome {
+    /// The same, with what earlier actions came to.
+    #[must_use]
+    pub fn with_verdicts(self, verdicts: Vec<(i64, Verdict)>) -> Self {
+        let verdicts = verdicts
+            .into_iter()
+            .map(|(action_id, verdict)| Judged { action_id, verdict })
+            .collect();
+        Self { verdicts, ..self }
+    }
+}
+
+/// What an action came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Judged {
+    /// Its number.
+    pub action_id: i64,
+    /// What it came to.
+    pub verdict: Verdict,
+}
+
+/// The request of `record_actions`.
+#[derive(Clone, Debug, Serialize)]
+pub struct RecordActions<'a> {
+    /// Names the tick.
+    pub tick_id: &'a str,
+    /// What it wants to do.
+    pub actions: &'a [WantedAction<'a>],
+}
+
+/// An action that is to be granted.
+#[derive(Clone, Debug, Serialize)]
+pub struct WantedAction<'a> {
+    /// On which instance.
+    pub instance_id: i64,
+    /// Proves the claim.
+    pub fence: i64,
+    /// The version of the memory that it was decided from: a newer one is to be looked at first.
+    pub version: i64,
+    /// What.
+    pub kind: Action,
+    /// On which evidence.
+    pub grounds: Grounds,
+    /// Milliseconds of lease that must be left.
+    pub min_lease_ms: u32,
+    /// What it must keep to.
+    pub budgets: &'a [Budget],
+}
+
+/// The answer of `record_actions`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Recorded {
+    /// The instances on which the action is granted.
+    pub granted: Vec<i64>,
 }
 
 /// A claim that is given back unused.
@@ -224,6 +293,9 @@ pub struct GatewayKnown {
     pub version: Option<String>,
     /// Whether it is time to ask again.
     pub version_due: bool,
+    /// Whether an instance of it that this tick does not hold was open lately.
+    #[serde(default)]
+    pub open_elsewhere: bool,
     /// The version of `state`.
     pub state_version: i64,
     /// The monitor's memory of it.
@@ -364,6 +436,11 @@ pub struct Reported {
     pub since: Option<String>,
     /// Why, where a reason counts.
     pub reason: Option<PlainReason>,
+    /// What was decided at its last check; `None` before the first.
+    #[serde(default)]
+    pub action: Option<String>,
+    /// What the last action came to.
+    pub verdict: Option<String>,
     /// When it is due again, in ISO 8601.
     pub next_check_at: Option<String>,
 }
@@ -375,6 +452,18 @@ impl Store {
     /// [`StoreError`], after 3 s at the latest.
     pub async fn begin_tick(&self, request: &BeginTick<'_>) -> Result<BeginAnswer, StoreError> {
         self.call("whatsapp_monitor_begin_tick", request, BEGIN)
+            .await
+    }
+
+    /// Asks for actions to be granted, which counts them. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError`], after 3 s at the latest.
+    pub async fn record_actions(
+        &self,
+        request: &RecordActions<'_>,
+    ) -> Result<Recorded, StoreError> {
+        self.call("whatsapp_monitor_record_actions", request, BEGIN)
             .await
     }
 

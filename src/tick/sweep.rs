@@ -11,7 +11,10 @@ use crate::gateway::Gateway;
 use crate::gateway::address::Address;
 use crate::gateway::evolution::Evolution;
 use crate::log;
-use crate::monitor::{ConfigFault, Fault, Observation, Reachability, Standing, Tally, Timestamp};
+use crate::monitor::{
+    self, Action, Answer, Budget, Check, Conclusion, ConfigFault, Decision, Fault, Grounds,
+    Observation, Question, Reachability, Tally, Timestamp, Visited, Webhook, conclude,
+};
 use crate::store::tick::{Begun, Claimed, GatewayKnown, GatewaySeen, Held, Outcome};
 
 /// What a tick found.
@@ -31,8 +34,20 @@ pub(super) struct Checked {
     pub outcome: Outcome,
     /// What it saw, as far as that counts.
     pub observation: Observation,
+    /// What is to be done.
+    pub wanted: Option<Wanted>,
     /// What the log is to say, once it is written.
     pub told: log::Checked,
+}
+
+/// An action that helps, as far as the monitor knows.
+pub(super) struct Wanted {
+    /// Which.
+    pub action: Action,
+    /// On which evidence.
+    pub grounds: Grounds,
+    /// What it must keep to.
+    pub budgets: Vec<Budget>,
 }
 
 /// What was seen of one instance.
@@ -107,16 +122,26 @@ impl Run<'_> {
         }
         let asked = root.is_some();
         let finding = tally.finding(root);
-        let at = clock.now();
-        let after = before.state.observe(finding, at, &self.settings);
-        let standing = after.standing(finding, at);
 
         let reachability = visit.reachability.into_inner();
         self.learn(&before.url, |known| known.reachability = reachability);
+        let visited: Vec<Visited> = looks.iter().map(Look::visited).collect();
+        let (after, conclusions) = conclude(
+            monitor::Visit {
+                gateway: &before.state,
+                finding,
+                may_act: self.known(&before.url).capabilities().may_act,
+                open_elsewhere: before.open_elsewhere,
+                at: clock.now(),
+            },
+            &visited,
+            &self.settings,
+        );
         Swept {
             checks: looks
-                .into_iter()
-                .map(|look| self.judge(look, standing))
+                .iter()
+                .zip(conclusions)
+                .map(|(look, conclusion)| look.checked(conclusion))
                 .collect(),
             carried_over,
             gateways: vec![self.seen(&before, (after, finding), asked)],
@@ -178,48 +203,70 @@ impl Run<'_> {
         }
     }
 
-    /// Asks a gateway about one instance: its live state, and its row where that is needed.
+    /// Asks a gateway about one instance, question by question.
     async fn observe(&self, address: &Address, claimed: &Claimed, at: Timestamp) -> Observation {
         let gateway = match Evolution::new(address, &claimed.api_key, || self.timeout_ms()) {
             Ok(gateway) => gateway,
             Err(fault) => return Observation::Failed(fault.into()),
         };
-        match gateway.connection_state(&claimed.name).await {
-            Err(fault) => Observation::Failed(fault),
-            Ok(memory) => {
-                let row = if claimed.state.wants_row(memory, at) {
-                    // Without the row the live state still counts.
-                    gateway.row(&claimed.name).await.unwrap_or_default()
-                } else {
-                    None
-                };
-                let capabilities = self.known(&claimed.gateway_url).capabilities();
-                Observation::Seen {
-                    memory,
-                    row,
-                    final_codes: capabilities.final_codes,
+        // The version may be learned while this is asked.
+        let capabilities = || self.known(&claimed.gateway_url).capabilities();
+        let (id, state, name) = (claimed.id, &claimed.state, &*claimed.name);
+        let mut check = Check::new(id, state, at, capabilities(), &self.settings);
+        while let Some(question) = check.question() {
+            let answer = match question {
+                Question::State | Question::StateAgain => {
+                    Answer::State(gateway.connection_state(name).await)
                 }
-            }
+                Question::Row => Answer::Row(gateway.row(name).await.unwrap_or_default()),
+                Question::AlwaysOnline => Answer::AlwaysOnline(gateway.always_online(name).await),
+                Question::Socket => Answer::Socket(gateway.socket(name).await),
+            };
+            check.answer(answer, capabilities());
+        }
+        check.observation(capabilities())
+    }
+}
+
+impl Look<'_> {
+    fn visited(&self) -> Visited<'_> {
+        Visited {
+            id: self.claimed.id,
+            instance: &self.claimed.state,
+            attempts: &self.claimed.attempts,
+            webhook: Webhook::Unproven,
+            at: self.at,
+            observation: &self.observation,
         }
     }
 
-    /// What follows from a look for the instance.
-    fn judge(&self, look: Look<'_>, standing: Standing) -> Checked {
-        let Look {
-            claimed, at, asked, ..
-        } = look;
-        let observation = look.observation.as_far_as_trusted(standing);
-        let state = claimed.state.observe(&observation, at, &self.settings);
-        let claim = (claimed.id, claimed.fence, claimed.version);
+    fn checked(&self, conclusion: Conclusion) -> Checked {
+        let Self { claimed, at, .. } = *self;
         let told = log::Checked {
             organization_id: claimed.organization_id.clone(),
             before: claimed.state.status,
-            now: state.status,
-            reason: state.reason,
+            now: conclusion.instance.status,
+            reason: conclusion.instance.reason,
         };
+        let wanted = match conclusion.decision {
+            Decision::Act(action, grounds) => Some(Wanted {
+                action,
+                grounds,
+                budgets: conclusion.budgets,
+            }),
+            _ => None,
+        };
+        let claim = (claimed.id, claimed.fence, claimed.version);
+        let profile = conclusion.observation.profile();
+        let outcome = Outcome {
+            decision: Some(conclusion.decision.name()),
+            ..Outcome::new(claim, at, conclusion.instance, self.asked, profile)
+        }
+        .with_verdicts(conclusion.verdicts);
         Checked {
-            outcome: Outcome::new(claim, at, state, asked, observation.profile()),
-            observation,
+            outcome,
+            observation: conclusion.observation,
+            wanted,
             told,
         }
     }

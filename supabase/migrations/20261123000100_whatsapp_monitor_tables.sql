@@ -33,7 +33,25 @@ alter table whatsapp_monitor.settings
   add column if not exists history_days integer not null default 90
     check (history_days between 1 and 3650),
   add column if not exists ledger_days  integer not null default 7
-    check (ledger_days between 1 and 3650);
+    check (ledger_days between 1 and 3650),
+  add column if not exists stuck_connecting_checks integer not null default 4
+    check (stuck_connecting_checks between 1 and 1000),
+  add column if not exists first_action_after_s    integer not null default 75
+    check (first_action_after_s between 60 and 86400),
+  add column if not exists steady_close_s          integer not null default 150
+    check (steady_close_s between 120 and 86400),
+  add column if not exists blind_connect_after_s   integer not null default 900
+    check (blind_connect_after_s = 0 or blind_connect_after_s between 300 and 86400),
+  add column if not exists settle_s                integer not null default 90
+    check (settle_s between 60 and 3600),
+  add column if not exists attempts_per_5_min      integer not null default 3
+    check (attempts_per_5_min between 0 and 5),
+  add column if not exists attempts_per_hour       integer not null default 5
+    check (attempts_per_hour between 0 and 12),
+  add column if not exists probe_every_s           integer not null default 1800
+    check (probe_every_s between 600 and 86400),
+  add column if not exists zombie_probe_every_s    integer not null default 600
+    check (zombie_probe_every_s = 0 or zombie_probe_every_s between 60 and 86400);
 
 comment on table whatsapp_monitor.settings is 'How the monitor behaves. One row; update it.';
 comment on column whatsapp_monitor.settings.only_row is
@@ -46,6 +64,24 @@ comment on column whatsapp_monitor.settings.down_after_s is
   'Seconds that those bad checks, or a gateway''s silence, must span before they count.';
 comment on column whatsapp_monitor.settings.up_after_checks is
   'Good checks in a row before an outage is over.';
+comment on column whatsapp_monitor.settings.stuck_connecting_checks is
+  'Checks in a row that see connecting before the dial of a paired instance counts as stuck.';
+comment on column whatsapp_monitor.settings.first_action_after_s is
+  'Seconds after the first bad check before anything is done: the gateway redials by itself.';
+comment on column whatsapp_monitor.settings.steady_close_s is
+  'Seconds of unbroken close of a paired instance before a connect, where there is evidence that nobody dials.';
+comment on column whatsapp_monitor.settings.blind_connect_after_s is
+  'The same where nothing tells whether a dial is under way; at most once an hour; 0 turns it off.';
+comment on column whatsapp_monitor.settings.settle_s is
+  'Seconds after an action in which nothing is judged and nothing more is done.';
+comment on column whatsapp_monitor.settings.attempts_per_5_min is
+  'Actions on an instance within any 5 minutes.';
+comment on column whatsapp_monitor.settings.attempts_per_hour is
+  'Actions on an instance within any hour; 0 leaves the slow probe alone.';
+comment on column whatsapp_monitor.settings.probe_every_s is
+  'Seconds between two actions on an instance once the hour''s are spent.';
+comment on column whatsapp_monitor.settings.zombie_probe_every_s is
+  'Seconds between two looks for the socket behind an open state; 0 turns them off.';
 comment on column whatsapp_monitor.settings.request_timeout_ms is
   'Milliseconds that one question to a gateway may take.';
 comment on column whatsapp_monitor.settings.concurrency is
@@ -156,6 +192,11 @@ alter table whatsapp_monitor.instances
   add column if not exists profile_picture_url text;
 comment on column whatsapp_monitor.instances.is_down is 'Whether an outage is confirmed.';
 
+alter table whatsapp_monitor.instances
+  add column if not exists decision text;
+comment on column whatsapp_monitor.instances.decision is
+  'What the monitor decided at the last check: none, wait, connect, restart, ask_for_qr, ask_owner or tell_operator.';
+
 create index if not exists instances_due
   on whatsapp_monitor.instances (due_at, checked_at nulls first, id) where removed_at is null;
 create index if not exists instances_lease
@@ -236,6 +277,18 @@ create table if not exists whatsapp_monitor.actions (
 );
 comment on table whatsapp_monitor.actions is
   'Each action, recorded before it is sent. It counts against the budget whatever became of it.';
+
+alter table whatsapp_monitor.actions
+  add column if not exists grounds   text,
+  add column if not exists ack       text,
+  add column if not exists verdict   text,
+  add column if not exists judged_at timestamptz;
+comment on column whatsapp_monitor.actions.grounds is
+  'The evidence that it would help: state (a dial that hangs), webhook (events come, and tell of no dial), neighbour (another instance of the gateway is open), blind (none, but it has been very long).';
+comment on column whatsapp_monitor.actions.ack is
+  'What the gateway said: accepted, refused, or lost where nothing tells. It proves nothing.';
+comment on column whatsapp_monitor.actions.verdict is
+  'What came of it: worked, no_effect, refused or made_worse; null while things settle.';
 
 create index if not exists actions_budget on whatsapp_monitor.actions (instance_id, granted_at);
 

@@ -34,6 +34,11 @@ create table if not exists whatsapp_monitor.outages (
 comment on table whatsapp_monitor.outages is
   'One row per outage: from its first bad check to the first good one. ended_at is null while it goes on.';
 
+alter table whatsapp_monitor.outages
+  add column if not exists actions jsonb;
+comment on column whatsapp_monitor.outages.actions is
+  'What was done during it, and what came of each: [{action, grounds, at, verdict}].';
+
 create unique index if not exists outages_one_open
   on whatsapp_monitor.outages (instance_id) where ended_at is null;
 create index if not exists outages_instance on whatsapp_monitor.outages (instance_id, started_at);

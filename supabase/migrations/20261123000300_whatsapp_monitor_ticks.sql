@@ -69,6 +69,8 @@ as $$
       'since', i.status_since,
       'reason', case when i.reason_code is not null
                      then jsonb_build_object('code', i.reason_code, 'text', i.reason_text) end,
+      'action', i.decision,
+      'verdict', whatsapp_monitor.last_action(i.id) ->> 'verdict',
       'next_check_at', greatest(i.due_at + interval '5 seconds', clock_timestamp())
     ) order by i.organization_id, i.name, i.id), '[]'))
   from scope i
@@ -98,7 +100,8 @@ as $$
            'api_key', c.api_key,
            'fence', h.fence,
            'version', h.version,
-           'state', h.state
+           'state', h.state,
+           'attempts', whatsapp_monitor.attempts_of(h.id)
          ) order by h.due_before, h.checked_at nulls first, h.id), '[]')
   from held h
   join whatsapp_monitor.credentials((select array_agg(id) from held)) c on c.instance_id = h.id
@@ -200,75 +203,6 @@ end
 $$;
 
 -- ------------------------------------------------------------------------------------------------
--- Act
--- ------------------------------------------------------------------------------------------------
-
--- Grants actions before they are sent: each only while the tick holds the instance for another
--- min_lease_ms, and within every budget that the caller names. One that is granted counts from then
--- on, whatever becomes of it. One action an instance and tick; to ask for it again is harmless.
---
--- request: {tick_id, actions: [{instance_id, fence, kind, min_lease_ms,
---           budgets: [{window_s, max}]}]}
--- answer:  {granted: [instance_id], refused: [{instance_id, why: "lease" | "busy" | "budget"}]}
-create or replace function public.whatsapp_monitor_record_actions(request jsonb)
-returns jsonb
-language plpgsql security definer
-set search_path = ''
-as $$
-declare
-  v_tick    uuid  := request ->> 'tick_id';
-  v_granted jsonb := '[]';
-  v_refused jsonb := '[]';
-  v_action  record;
-  v_now     timestamptz;
-begin
-  if v_tick is null then
-    raise exception 'tick_id is required' using errcode = '22023';
-  end if;
-  for v_action in
-    select a.instance_id, a.fence, a.kind, a.min_lease_ms, coalesce(a.budgets, '[]') as budgets
-    from jsonb_to_recordset(request -> 'actions')
-      as a (instance_id bigint, fence bigint, kind text, min_lease_ms integer, budgets jsonb)
-    order by a.instance_id
-  loop
-    -- The row lock makes the count and the grant one step.
-    perform from whatsapp_monitor.instances i where i.id = v_action.instance_id for update;
-    v_now := clock_timestamp();
-    if not exists (
-      select from whatsapp_monitor.instances i
-      where i.id = v_action.instance_id and i.fence = v_action.fence and i.lease_tick = v_tick
-        and i.lease_until >= v_now + make_interval(secs => v_action.min_lease_ms / 1000.0)) then
-      v_refused := v_refused
-        || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'lease');
-    elsif exists (
-      select from whatsapp_monitor.actions a
-      where a.tick_id = v_tick and a.instance_id = v_action.instance_id
-        and a.kind = v_action.kind) then
-      v_granted := v_granted || to_jsonb(v_action.instance_id);
-    elsif exists (
-      select from whatsapp_monitor.actions a
-      where a.tick_id = v_tick and a.instance_id = v_action.instance_id) then
-      v_refused := v_refused
-        || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'busy');
-    elsif exists (
-      select from jsonb_to_recordset(v_action.budgets) as b (window_s integer, max integer)
-      where b.max <= (
-        select count(*) from whatsapp_monitor.actions a
-        where a.instance_id = v_action.instance_id
-          and a.granted_at > v_now - make_interval(secs => b.window_s))) then
-      v_refused := v_refused
-        || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'budget');
-    else
-      insert into whatsapp_monitor.actions (instance_id, tick_id, kind, granted_at)
-      values (v_action.instance_id, v_tick, v_action.kind, v_now);
-      v_granted := v_granted || to_jsonb(v_action.instance_id);
-    end if;
-  end loop;
-  return jsonb_build_object('granted', v_granted, 'refused', v_refused);
-end
-$$;
-
--- ------------------------------------------------------------------------------------------------
 -- Finish
 -- ------------------------------------------------------------------------------------------------
 
@@ -286,7 +220,9 @@ $$;
 -- request: {tick_id, organization_id, report: boolean,
 --           results: [{id, fence, version, status, since_ms, reason: {code, text} or null,
 --                      is_down: boolean, down_since_ms, recovered_ms, phone_number, profile_name,
---                      profile_picture_url, state, checked_ms, asked: boolean}],
+--                      profile_picture_url, state, checked_ms, asked: boolean, decision,
+--                      ack: what the gateway said to the action of this tick or null,
+--                      verdicts: [{action_id, verdict}]}],
 --           carried_over: [{id, fence}],
 --           gateways: as record_gateways takes them, max_alerts}
 --           of the profile, null is what is not known now
@@ -339,6 +275,7 @@ begin
         phone_number        = coalesce(r.phone_number, i.phone_number),
         profile_name        = coalesce(r.profile_name, i.profile_name),
         profile_picture_url = coalesce(r.profile_picture_url, i.profile_picture_url),
+        decision     = r.decision,
         state        = r.state,
         version      = i.version + 1,
         -- What was concluded without asking comes first the next time.
@@ -351,7 +288,7 @@ begin
     from jsonb_to_recordset(coalesce(request -> 'results', '[]'))
       as r (id bigint, fence bigint, version bigint, status text, since_ms bigint, reason jsonb,
             state jsonb, checked_ms bigint, asked boolean, is_down boolean, phone_number text,
-            profile_name text, profile_picture_url text)
+            profile_name text, profile_picture_url text, decision text)
     where i.id = r.id and i.fence = r.fence and i.version = r.version
       and i.checked_by is distinct from v_tick
     returning i.id
@@ -366,6 +303,8 @@ begin
   into v_written, v_stale, v_lost
   from jsonb_to_recordset(coalesce(request -> 'results', '[]')) as r (id bigint, fence bigint)
   join whatsapp_monitor.instances i on i.id = r.id;
+
+  perform whatsapp_monitor.record_verdicts(v_tick, coalesce(request -> 'results', '[]'));
 
   perform whatsapp_monitor.record_gateways(coalesce(request -> 'gateways', '[]'));
 

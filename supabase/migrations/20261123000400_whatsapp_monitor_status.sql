@@ -9,7 +9,7 @@
 -- request: {caller, token_digests, organization_id: text or null}
 -- answer:  {outcome: "accepted" | "unauthorized", now, instances: [{organization_id, instance_name,
 --           gateway, status, since, reason: {code, text} or null, checked_at, down_since,
---           last_action: {action, at, verdict} or null}]}
+--           last_action: {action, grounds, at, verdict} or null}]}
 create or replace function public.whatsapp_monitor_status(request jsonb)
 returns jsonb
 language plpgsql stable security definer
@@ -36,18 +36,11 @@ begin
                        then jsonb_build_object('code', i.reason_code, 'text', i.reason_text) end,
         'checked_at', i.checked_at,
         'down_since', o.started_at,
-        'last_action', a.last_action
+        'last_action', whatsapp_monitor.last_action(i.id)
       ) order by w.organization_id, i.name, i.id), '[]')
       from whatsapp_monitor.watched_by(v_organization) w
       join whatsapp_monitor.instances i on i.id = w.instance_id
       join whatsapp_monitor.gateways g on g.id = i.gateway_id
-      left join whatsapp_monitor.outages o on o.instance_id = i.id and o.ended_at is null
-      left join lateral (
-        select jsonb_build_object('action', a.kind, 'at', a.granted_at, 'verdict', null) as last_action
-        from whatsapp_monitor.actions a
-        where a.instance_id = i.id
-        order by a.granted_at desc
-        limit 1
-      ) a on true));
+      left join whatsapp_monitor.outages o on o.instance_id = i.id and o.ended_at is null));
 end
 $$;

@@ -67,6 +67,7 @@ onLedger("begin_tick", {
       fence: 1,
       version: 0,
       state: null,
+      attempts: [],
     }]);
     assert.deepEqual(begun.gateways, [
       {

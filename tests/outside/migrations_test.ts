@@ -20,6 +20,15 @@ const DEFAULTS = {
   lease_s: 45,
   history_days: 90,
   ledger_days: 7,
+  stuck_connecting_checks: 4,
+  first_action_after_s: 75,
+  steady_close_s: 150,
+  blind_connect_after_s: 900,
+  settle_s: 90,
+  attempts_per_5_min: 3,
+  attempts_per_hour: 5,
+  probe_every_s: 1800,
+  zombie_probe_every_s: 600,
 };
 /** What a tick found: the session has ended, which opens an outage. */
 const ENDED = (id: number, fence: number) => ({

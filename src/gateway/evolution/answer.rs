@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::version::Version;
 use crate::monitor::{
-    ConfigFault, Fault, GatewayFault, Integration, MemoryState, Profile, RecordedReason, Row,
-    RowStatus,
+    Ack, ConfigFault, Fault, GatewayFault, Integration, MemoryState, Profile, RecordedReason, Row,
+    RowStatus, Socket,
 };
 use crate::web::fetch::Incoming;
 
@@ -87,6 +87,32 @@ fn wrapped_row(row: &Value, instance: &str) -> Option<Row> {
         profile: profile(row, ["owner", "profilePictureUrl"]),
         integration: integration(row),
     })
+}
+
+/// Reads the answer of `GET /settings/find/{name}`.
+pub fn always_online(answer: &Incoming) -> Option<bool> {
+    success(answer).ok()?.get("alwaysOnline")?.as_bool()
+}
+
+/// Reads the answer of `POST /instance/setPresence/{name}`: 201 where there is a socket (K1), 400
+/// with these words where there is none (J1). Anything else tells nothing of it.
+pub fn socket(answer: &Incoming) -> Option<Socket> {
+    match answer.status {
+        201 => Some(Socket::There),
+        400 if answer.body.contains("Connection Closed") => Some(Socket::Missing),
+        _ => None,
+    }
+}
+
+/// Reads the answer of `GET /instance/connect/{name}` and `POST /instance/restart/{name}`: a 200 may
+/// say `{"error":true}` (A18). The body of `connect` holds a QR code; nothing of it goes further.
+pub fn acted(answer: &Incoming) -> Ack {
+    match success(answer) {
+        Ok(body) if body.get("error").and_then(Value::as_bool) == Some(true) => Ack::Refused,
+        Ok(_) => Ack::Accepted,
+        Err(Fault::Config(_)) => Ack::Refused,
+        Err(Fault::Gateway(_)) => Ack::Lost,
+    }
 }
 
 /// Reads the answer of `GET /`.

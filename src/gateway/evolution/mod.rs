@@ -8,7 +8,7 @@ use gloo_net::http::Method;
 use self::version::Version;
 use super::Gateway;
 use super::address::{Address, query_value};
-use crate::monitor::{ConfigFault, Fault, GatewayFault, MemoryState, Row};
+use crate::monitor::{Ack, Action, ConfigFault, Fault, GatewayFault, MemoryState, Row, Socket};
 use crate::web::fetch::{FetchError, Incoming, Outgoing, fetch, fetch_dated, is_header_value};
 
 /// The largest body that is read, in bytes. A row is some 3 kB.
@@ -16,6 +16,13 @@ const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Small answers are not worth unpacking, and tell their length.
 const PLAIN: (&str, &str) = ("accept-encoding", "identity");
+
+/// What a body of ours is.
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// The presence that has no side effect where the instance is not kept online: `available` would
+/// mute the notifications on the owner's phone.
+const PRESENCE: &str = r#"{"presence":"unavailable"}"#;
 
 /// An instance name that nobody has. See [`Evolution::confirm_wrong_key`].
 const NO_SUCH_INSTANCE: &str = "whatsapp-monitor-no-such-instance";
@@ -46,7 +53,25 @@ impl<'a, T: Fn() -> u32> Evolution<'a, T> {
     }
 
     async fn get(&self, url: &str) -> Result<Incoming, Fault> {
-        get(url, self.key, (self.timeout_ms)()).await
+        self.ask(Method::GET, url, None).await
+    }
+
+    async fn post(&self, url: &str, body: &str) -> Result<Incoming, Fault> {
+        self.ask(Method::POST, url, Some(body)).await
+    }
+
+    async fn ask(&self, method: Method, url: &str, body: Option<&str>) -> Result<Incoming, Fault> {
+        let timeout_ms = (self.timeout_ms)();
+        let headers = [("apikey", self.key), PLAIN, JSON];
+        // Without a body there is no content to have a type.
+        let headers = &headers[..if body.is_some() { 3 } else { 2 }];
+        in_time(timeout_ms)?;
+        fetch(Outgoing {
+            body,
+            ..question(method, url, headers, timeout_ms)
+        })
+        .await
+        .map_err(fault)
     }
 
     async fn ask_connection_state(&self, instance: &str) -> Result<MemoryState, Fault> {
@@ -86,6 +111,29 @@ impl<T: Fn() -> u32> Gateway for Evolution<'_, T> {
         let url = format!("{route}?instanceName={}", query_value(instance));
         answer::row(&self.get(&url).await?, instance)
     }
+
+    async fn always_online(&self, instance: &str) -> Option<bool> {
+        let url = self.address.route(["settings", "find", instance])?;
+        answer::always_online(&self.get(&url).await.ok()?)
+    }
+
+    async fn socket(&self, instance: &str) -> Option<Socket> {
+        let url = self.address.route(["instance", "setPresence", instance])?;
+        answer::socket(&self.post(&url, PRESENCE).await.ok()?)
+    }
+
+    /// What may be done is done on 2.1 to 2.3 alone: in 1.x `restart` has another verb, and does
+    /// another thing.
+    async fn act(&self, instance: &str, action: Action) -> Ack {
+        let Some(url) = self.address.route(["instance", action.name(), instance]) else {
+            return Ack::Refused;
+        };
+        let answered = match action {
+            Action::Connect => self.get(&url).await,
+            Action::Restart => self.post(&url, "{}").await,
+        };
+        answered.map_or(Ack::Lost, |answer| answer::acted(&answer))
+    }
 }
 
 /// What a server says of itself.
@@ -104,36 +152,32 @@ pub struct Root {
 /// # Errors
 /// [`Fault`], where the server does not tell.
 pub async fn root(address: &Address, timeout_ms: u32) -> Result<Root, Fault> {
-    if timeout_ms == 0 {
-        return Err(GatewayFault::TimedOut.into());
-    }
-    let (answer, clock_ms) = fetch_dated(question(&address.root(), &[PLAIN], timeout_ms))
-        .await
-        .map_err(fault)?;
+    in_time(timeout_ms)?;
+    let url = address.root();
+    let asked = question(Method::GET, &url, &[PLAIN], timeout_ms);
+    let (answer, clock_ms) = fetch_dated(asked).await.map_err(fault)?;
     Ok(Root {
         version: answer::version(&answer)?,
         clock_ms,
     })
 }
 
-/// One question. 0 ms means that there is no time for one.
-async fn get(url: &str, key: &str, timeout_ms: u32) -> Result<Incoming, Fault> {
+/// 0 ms means that there is no time for a question.
+fn in_time(timeout_ms: u32) -> Result<(), GatewayFault> {
     if timeout_ms == 0 {
-        return Err(GatewayFault::TimedOut.into());
+        return Err(GatewayFault::TimedOut);
     }
-    let headers = [("apikey", key), PLAIN];
-    fetch(question(url, &headers, timeout_ms))
-        .await
-        .map_err(fault)
+    Ok(())
 }
 
 const fn question<'a>(
+    method: Method,
     url: &'a str,
     headers: &'a [(&'a str, &'a str)],
     timeout_ms: u32,
 ) -> Outgoing<'a> {
     Outgoing {
-        method: Method::GET,
+        method,
         url,
         headers,
         body: None,

@@ -1,0 +1,76 @@
+//! Acting: what helps is recorded and granted first, then sent.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+
+use super::Run;
+use super::sweep::{Checked, Wanted};
+use crate::gateway::Gateway;
+use crate::gateway::address::Address;
+use crate::gateway::evolution::Evolution;
+use crate::log;
+use crate::monitor::Ack;
+use crate::store::tick::{Claimed, RecordActions, WantedAction};
+use crate::web::console;
+
+/// Milliseconds of lease that must be left when an action starts, besides those that it may take.
+const LEASE_MARGIN_MS: u32 = 2_000;
+
+impl Run<'_> {
+    /// Does what the checks ask for, as far as the database grants it. Where it does not answer,
+    /// nothing is done: the next tick sees for itself.
+    pub(super) async fn act(&self, tick_id: &str, claimed: &[Claimed], checks: &mut [Checked]) {
+        let wanted: Vec<WantedAction<'_>> = checks
+            .iter()
+            .filter_map(|check| {
+                let wanted = check.wanted.as_ref()?;
+                Some(WantedAction {
+                    instance_id: check.outcome.id,
+                    fence: check.outcome.fence,
+                    version: check.outcome.version,
+                    kind: wanted.action,
+                    grounds: wanted.grounds,
+                    min_lease_ms: self.settings.request_timeout_ms + LEASE_MARGIN_MS,
+                    budgets: &wanted.budgets,
+                })
+            })
+            .collect();
+        if wanted.is_empty() || !self.has_time() {
+            return;
+        }
+        let request = RecordActions {
+            tick_id,
+            actions: &wanted,
+        };
+        let granted = match self.store.record_actions(&request).await {
+            Ok(answer) => answer.granted,
+            Err(error) => {
+                console::error(&log::not_granted(&error.to_string()));
+                return;
+            }
+        };
+        let claims: HashMap<i64, &Claimed> = claimed.iter().map(|each| (each.id, each)).collect();
+        let acting = checks.iter_mut().filter_map(|check| {
+            let wanted = check.wanted.take()?;
+            let claim = *claims.get(&check.outcome.id)?;
+            granted
+                .contains(&check.outcome.id)
+                .then(|| self.act_on(claim, wanted, check))
+        });
+        join_all(acting).await;
+    }
+
+    async fn act_on(&self, claimed: &Claimed, wanted: Wanted, check: &mut Checked) {
+        console::log(&log::acting(&claimed.organization_id, wanted.action));
+        let ack = match Address::parse(&claimed.gateway_url, self.order.reach) {
+            Ok(address) => match Evolution::new(&address, &claimed.api_key, || self.timeout_ms()) {
+                Ok(gateway) => gateway.act(&claimed.name, wanted.action).await,
+                Err(_) => Ack::Refused,
+            },
+            Err(_) => Ack::Refused,
+        };
+        console::log(&log::acted(wanted.action, ack));
+        check.outcome.ack = Some(ack);
+    }
+}

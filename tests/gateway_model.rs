@@ -1,0 +1,5 @@
+//! The model of the gateway itself.
+
+#![allow(clippy::expect_used, reason = "a test may fail")]
+
+mod model;
