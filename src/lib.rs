@@ -8,11 +8,13 @@
 //! | [`api`] | HTTP in |
 //! | [`tick`] | one sweep over all that is due |
 //! | [`gateway`] | HTTP out to WhatsApp gateways |
+//! | [`alert`] | HTTP out to whoever wants to be told |
 //! | [`store`] | HTTP out to Postgres |
 //! | [`monitor`] | the heart: pure, no I/O |
 //! | [`report`], [`log`] | what a run tells its caller, and its operators |
 //! | [`web`], [`environment`] | what the platform and the deployment give |
 
+pub mod alert;
 pub mod api;
 pub mod environment;
 pub mod gateway;

@@ -1,7 +1,10 @@
 //! What a run writes to the log. The texts are those that operators search for; organizations are
 //! named, instances are not, and never a key, a token or a payload.
 
+use std::collections::BTreeMap;
+
 use crate::monitor::{Ack, Action, Reason, Status};
+use crate::store::alerts::Settled;
 
 /// Instances up to which each has its own lines. The platform cuts a log at 100 lines in 10 s, so a
 /// larger fleet has a summary, and lines for what changed.
@@ -75,6 +78,30 @@ fn about(checked: &Checked) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// The lines for the alerts of one run.
+pub fn alert_lines(settled: &[Settled]) -> Vec<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for each in settled {
+        let why = each.error.as_deref().unwrap_or_default();
+        let what = match (each.delivered, each.retry_in_s) {
+            (true, _) => "🔔 Alertas enviados".to_owned(),
+            (false, Some(0)) => "⏳ Alertas adiados para a próxima verificação".to_owned(),
+            (false, Some(s)) => {
+                format!("⚠️ Alertas não entregues ({why}), nova tentativa em {s} s")
+            }
+            (false, None) => {
+                let attempts = each.attempts;
+                format!("❌ Alertas não entregues ({why}), desistência após {attempts} tentativas")
+            }
+        };
+        *counts.entry(what).or_default() += 1;
+    }
+    counts
+        .into_iter()
+        .map(|(what, count)| format!("{what}: {count}"))
+        .collect()
 }
 
 /// The line before an action.

@@ -3,14 +3,17 @@
 mod act;
 mod gateways;
 mod sweep;
+mod tell;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::alert;
 use crate::gateway::address::Reach;
 use crate::log;
 use crate::monitor::{Settings, Timestamp};
 use crate::report::{InstanceReport, Report};
+use crate::store::alerts::Alerts;
 use crate::store::ledger::Source;
 use crate::store::tick::{BeginAnswer, BeginTick, Begun, Caller, FinishTick, Outcome, Scope};
 use crate::store::{Store, StoreError};
@@ -105,6 +108,10 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
     for line in log::lines(&done.told) {
         console::log(&line);
     }
+    // What is told was written before, and whoever is slow to hear it keeps nothing else waiting.
+    if let Some((tick_id, alerts)) = done.alerts {
+        run.tell(&tick_id, alerts).await;
+    }
     Report {
         success: done.error.is_none(),
         tick_id: order.tick_id.clone(),
@@ -134,6 +141,8 @@ struct Done {
     told: Vec<log::Checked>,
     checked: HashSet<i64>,
     scope: Scope,
+    /// What somebody is to be told, by the tick of this id.
+    alerts: Option<(String, Alerts)>,
     error: Option<StoreError>,
 }
 
@@ -192,11 +201,11 @@ impl Run<'_> {
 
     /// One tick. Says whether it was the last.
     async fn tick(&self, tick_id: &str, begun: Begun, done: &mut Done) -> Result<bool, StoreError> {
-        if let Some(scope) = begun.report {
-            done.scope = scope;
-            return Ok(true);
-        }
-        if begun.instances.is_empty() && !self.order.report {
+        if begun.report.is_some() || (begun.instances.is_empty() && !self.order.report) {
+            done.scope = begun.report.unwrap_or_default();
+            if begun.alerts_due {
+                done.alerts = self.claim_alerts(tick_id).await;
+            }
             return Ok(true);
         }
         let clock = Clock::read(begun.now_ms);
@@ -238,6 +247,7 @@ impl Run<'_> {
                     results: &results,
                     carried_over,
                     gateways,
+                    max_alerts: if last { alert::MAX_PER_RUN } else { 0 },
                 })
                 .await?;
             done.checked.extend(finished.written);
@@ -245,6 +255,7 @@ impl Run<'_> {
                 done.scope = scope;
             }
             if finished.stale.is_empty() {
+                done.alerts = finished.alerts.map(|alerts| (tick_id.to_owned(), alerts));
                 return Ok(told);
             }
             (carried_over, gateways) = (&[], &[]);

@@ -21,8 +21,15 @@ fn the_invariants_hold() {
         let plan = Plan::draw(seed);
         let outcome = play(&plan);
         checks += outcome.checks;
-        for v in outcome.violations.iter().take(3) { println!("{plan:?}: {v:?}"); }
-        if !outcome.doubles.is_empty() { println!("seed {seed}: doubles {:?} unjudged {}", outcome.doubles, outcome.unjudged); }
+        for v in outcome.violations.iter().take(3) {
+            println!("{plan:?}: {v:?}");
+        }
+        if !outcome.doubles.is_empty() {
+            println!(
+                "seed {seed}: doubles {:?} unjudged {}",
+                outcome.doubles, outcome.unjudged
+            );
+        }
     }
     println!("{checks} checks");
 }

@@ -35,19 +35,12 @@ impl Address {
     /// [`ConfigFault::PrivateAddress`] for what is out of `reach`. Only the address itself is
     /// looked at: a public name that resolves to a private address passes.
     pub fn parse(base_url: &str, reach: Reach) -> Result<Self, ConfigFault> {
-        let url = Url::new(base_url).map_err(|_| ConfigFault::BadUrl)?;
-        let plain = matches!(url.protocol().as_str(), "http:" | "https:")
-            && url.username().is_empty()
-            && url.password().is_empty()
-            // Not by `search` and `hash`, which are empty for a bare `?` or `#`.
-            && !url.href().contains(['?', '#']);
-        if !plain {
+        let url = receiver(base_url, reach)?;
+        // Not by `search` and `hash`, which are empty for a bare `?` or `#`.
+        if url.contains(['?', '#']) {
             return Err(ConfigFault::BadUrl);
         }
-        if reach == Reach::Public && !is_public_host(&url.hostname()) {
-            return Err(ConfigFault::PrivateAddress);
-        }
-        Ok(Self(url.href().trim_end_matches('/').to_owned()))
+        Ok(Self(url.trim_end_matches('/').to_owned()))
     }
 
     /// The URL of the base itself.
@@ -68,6 +61,24 @@ impl Address {
         }
         Some(url)
     }
+}
+
+/// Checks a URL that is used as it is, with whatever path and query it has.
+///
+/// # Errors
+/// As [`Address::parse`].
+pub fn receiver(url: &str, reach: Reach) -> Result<String, ConfigFault> {
+    let url = Url::new(url).map_err(|_| ConfigFault::BadUrl)?;
+    let plain = matches!(url.protocol().as_str(), "http:" | "https:")
+        && url.username().is_empty()
+        && url.password().is_empty();
+    if !plain {
+        return Err(ConfigFault::BadUrl);
+    }
+    if reach == Reach::Public && !is_public_host(&url.hostname()) {
+        return Err(ConfigFault::PrivateAddress);
+    }
+    Ok(url.href())
 }
 
 /// A value for the query of a URL, percent-encoded.

@@ -105,8 +105,7 @@ impl Attempt {
             return None;
         }
         let changes = now.changes.after(self.at);
-        let blamed =
-            self.verdict != Some(Verdict::Worked) || at.ms_since(self.at) < BLAMED_FOR_MS;
+        let blamed = self.verdict != Some(Verdict::Worked) || at.ms_since(self.at) < BLAMED_FOR_MS;
         let open = now
             .steady
             .is_some_and(|steady| steady.last == at && steady.state == MemoryState::Open);

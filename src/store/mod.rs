@@ -1,5 +1,6 @@
 //! Postgres, through PostgREST's remote procedure calls.
 
+pub mod alerts;
 pub mod ledger;
 pub mod status;
 pub mod tick;

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::alerts::Alerts;
 use super::ledger::Source;
 use super::{Patience, Store, StoreError};
 use crate::monitor::{
@@ -85,6 +86,9 @@ pub struct Begun {
     pub gateways: Vec<GatewayKnown>,
     /// Whether more was due than this tick could claim.
     pub more_due: Option<bool>,
+    /// Whether somebody is to be told of something.
+    #[serde(default)]
+    pub alerts_due: bool,
     /// What there is to report, where nothing was due and the report was asked for.
     pub report: Option<Scope>,
 }
@@ -372,6 +376,8 @@ pub struct FinishTick<'a> {
     pub carried_over: &'a [Held],
     /// What was learned of the gateways.
     pub gateways: &'a [GatewaySeen],
+    /// Alerts that it is to claim at the most, once all is written.
+    pub max_alerts: u32,
 }
 
 /// The answer of `finish_tick`.
@@ -381,6 +387,9 @@ pub struct Finished {
     pub written: Vec<i64>,
     /// The instances that somebody else has written meanwhile, as they are now.
     pub stale: Vec<Stale>,
+    /// What somebody is to be told, once all is written.
+    #[serde(default, deserialize_with = "beside")]
+    pub alerts: Option<Alerts>,
     /// What there is to report, where that was asked for.
     pub report: Option<Scope>,
 }
@@ -469,4 +478,15 @@ fn memory<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
 ) -> Result<T, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+/// Reads what comes beside the work: what this version cannot read of it is no reason to lose the
+/// rest of the answer.
+fn beside<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Alerts>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_else(|_| {
+        Some(Alerts::Failed {
+            error: "?".to_owned(),
+        })
+    }))
 }

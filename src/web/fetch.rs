@@ -69,6 +69,16 @@ pub async fn fetch(request: Outgoing<'_>) -> Result<Incoming, FetchError> {
     receive(&send(request).await?, max_bytes).await
 }
 
+/// Sends a request and gives the status of its answer, whose body nobody reads.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_status(request: Outgoing<'_>) -> Result<u16, FetchError> {
+    let response = send(request).await?;
+    body::abandon(response.body().as_ref());
+    Ok(response.status())
+}
+
 /// Sends a request and reads its answer, and when the server says that it is: its header `Date`, in
 /// milliseconds since the Unix epoch, whole seconds.
 ///

@@ -70,10 +70,11 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  v_gap interval;
+  v_gap  interval;
+  v_tell boolean;
 begin
   -- A longer time between two checks is time in which nobody looked.
-  select make_interval(secs => 3 * t.interval_s) into strict v_gap
+  select make_interval(secs => 3 * t.interval_s), t.alert_url is not null into strict v_gap, v_tell
   from whatsapp_monitor.settings t;
 
   with timed as (
@@ -97,6 +98,7 @@ begin
     set ended_at = greatest(o.started_at, coalesce(to_timestamp(t.recovered_ms / 1000.0), t.at))
     from timed t
     where o.instance_id = t.id and o.ended_at is null and t.down_since_ms is null
+    returning o.id
   ),
   explained as (
     -- Why is often known only after the drop.
@@ -115,6 +117,19 @@ begin
     from timed t
     where t.down_since_ms is not null
     on conflict (instance_id) where ended_at is null do nothing
+    returning id
+  ),
+  told as (
+    insert into whatsapp_monitor.alerts (outage_id, kind)
+    select o.id, 'down' from opened o where v_tell
+    union all
+    -- Of an end, only those who are told of the beginning.
+    select c.id, 'up'
+    from closed c
+    join whatsapp_monitor.alerts d
+      on d.outage_id = c.id and d.kind = 'down' and d.gave_up_at is null
+    where v_tell
+    on conflict do nothing
   ),
   -- The time since the last check belongs to what the instance was found to be then. What is
   -- concluded without asking is no check: checked_at stays, and the next one counts all the time.

@@ -115,8 +115,8 @@ $$;
 --           caller: "token" | "environment" | "service_key", token_digests: [hex],
 --           organization_id: text or null, report: boolean}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
---           claimed, instances, gateways, more_due, report: {due, instances}}; claimed is null in a
---           repeated answer
+--           claimed, instances, gateways, more_due, alerts_due, report: {due, instances}}; claimed
+--           is null in a repeated answer
 create or replace function public.whatsapp_monitor_begin_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -200,11 +200,12 @@ begin
     'outcome', 'accepted',
     'now', v_now,
     'now_ms', whatsapp_monitor.epoch_ms(v_now),
-    'settings', to_jsonb(v_settings) - 'only_row',
+    'settings', to_jsonb(v_settings) - array['only_row', 'alert_url', 'alert_secret'],
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
     'gateways', whatsapp_monitor.gateways_of(v_tick),
     'more_due', v_claimed = v_settings.batch_size,
+    'alerts_due', whatsapp_monitor.alerts_due(),
     'report', case when v_claimed = 0 and (request -> 'report')::boolean
                    then whatsapp_monitor.report(v_organization) end);
 end
@@ -222,7 +223,8 @@ $$;
 -- meanwhile, the result is "lost": that tick sees for itself. Idempotent: what this tick has
 -- written already stays as it is.
 --
--- What was written is told to the user's tables at once.
+-- What was written is told to the user's tables at once. Once all of it is written, the tick claims
+-- up to max_alerts alerts: to send them is the caller's business, beside its work.
 --
 -- request: {tick_id, organization_id, report: boolean,
 --           results: [{id, fence, version, status, since_ms, reason: {code, text} or null,
@@ -231,9 +233,12 @@ $$;
 --                      ack: what the gateway said to the action of this tick or null,
 --                      verdicts: [{action_id, verdict}]}],
 --           carried_over: [{id, fence}],
---           gateways: as record_gateways takes them}
+--           gateways: as record_gateways takes them, max_alerts}
 --           of the profile, null is what is not known now
--- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report}
+-- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report,
+--           alerts: null, {error: SQLSTATE}, or {url, secret, now_ms, alerts: [{id, kind: "down" |
+--           "up", attempts, organization_id, instance_name, gateway_url, since_ms, until_ms,
+--           reason: {code, text} or null}]}}
 create or replace function public.whatsapp_monitor_finish_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -247,6 +252,7 @@ declare
   v_written    jsonb;
   v_stale      jsonb;
   v_lost       jsonb;
+  v_alerts     jsonb;
 begin
   if v_tick is null then
     raise exception 'tick_id is required' using errcode = '22023';
@@ -318,8 +324,16 @@ begin
 
   perform whatsapp_monitor.write_back(v_new);
 
+  if v_stale = '[]' and (request ->> 'max_alerts')::integer > 0 then
+    begin
+      v_alerts := whatsapp_monitor.claim_alerts(v_tick, (request ->> 'max_alerts')::integer);
+    exception when others then
+      v_alerts := jsonb_build_object('error', sqlstate);
+    end;
+  end if;
+
   return jsonb_build_object(
-    'written', v_written, 'stale', v_stale, 'lost', v_lost,
+    'written', v_written, 'stale', v_stale, 'lost', v_lost, 'alerts', v_alerts,
     'report', case when (request -> 'report')::boolean
                    then whatsapp_monitor.report(request ->> 'organization_id') end);
 end

@@ -1,7 +1,7 @@
 /**
  * On a hosted project tenants choose the gateways' URLs: nothing but public
- * addresses is ever asked. The function runs in this process, where every
- * request that it sends can be seen.
+ * addresses is ever asked, and no other is told of an outage. The function runs
+ * in this process, where every request that it sends can be seen.
  */
 import assert from "node:assert/strict";
 import type { Report } from "../stack/report.ts";
@@ -31,11 +31,44 @@ const PRIVATE = [
 const PUBLIC = ["https://evolution.example.com", "http://8.8.8.8:8080"];
 const NO_URL = ["ftp://evolution.example.com", "javascript:alert(1)", "evolution.example.com"];
 
+/** Where alerts may be to go, and why they do not. */
+const RECEIVERS: Record<string, string | null> = {
+  "https://hooks.example.com/services/T0/B0?key=1": null,
+  "http://127.0.0.1:5432/": "private_address",
+  "http://[::1]/": "private_address",
+  "http://169.254.169.254/latest": "private_address",
+  "http://db.internal/hook": "private_address",
+  "https://user:pass@hooks.example.com/": "bad_url",
+  "file:///etc/passwd": "bad_url",
+};
+
 const urls = [...PRIVATE, ...PUBLIC, ...NO_URL];
 const asked: string[] = [];
 let results: { id: number; status: string; reason: { code: string } | null }[] = [];
+let receiver: string | undefined;
+let settled: { id: string; delivered: boolean; error: string | null }[] = [];
 
-function database(fn: string, request: { results: typeof results }): unknown {
+function alerts() {
+  const alert = {
+    id: "00000000-0000-4000-8000-000000000000",
+    kind: "down",
+    attempts: 0,
+    instance_name: "loja",
+    gateway_url: PUBLIC[0],
+    since_ms: 1_767_225_600_000,
+  };
+  const secret = `whsec_${"A".repeat(43)}=`;
+  return { url: receiver, secret, now_ms: 1_767_225_600_000, alerts: [alert] };
+}
+
+function database(
+  fn: string,
+  request: { results: typeof results; alerts: typeof settled },
+): unknown {
+  if (fn === "whatsapp_monitor_settle_alerts") {
+    settled = request.alerts;
+    return { settled: [] };
+  }
   if (fn === "whatsapp_monitor_finish_tick") {
     results = request.results;
     return {
@@ -43,6 +76,7 @@ function database(fn: string, request: { results: typeof results }): unknown {
       stale: [],
       lost: [],
       report: { due: 0, instances: [] },
+      alerts: receiver && alerts(),
     };
   }
   return {
@@ -67,11 +101,11 @@ globalThis.fetch = async (input) => {
     const { request: argument } = await request.json();
     return Response.json(database(request.url.split("/").at(-1)!, argument));
   }
-  asked.push(new URL(request.url).origin);
+  asked.push(request.method === "POST" ? request.url : new URL(request.url).origin);
   return Response.json({ instance: { instanceName: "loja", state: "close" } });
 };
 
-Deno.test("on a hosted project only public addresses are asked", async () => {
+async function run(): Promise<void> {
   // The names that win over all others, whatever another test has left in the environment.
   Deno.env.set("RENDIZY_SUPABASE_URL", PROJECT);
   Deno.env.set("SERVICE_ROLE_KEY", KEY);
@@ -80,7 +114,10 @@ Deno.test("on a hosted project only public addresses are asked", async () => {
   const response = await handler(new Request(start, { method: "POST", headers: { apikey: KEY } }));
   const report: Report = await response.json();
   assert.equal(report.success, true, JSON.stringify(report));
+}
 
+Deno.test("on a hosted project only public addresses are asked", async () => {
+  await run();
   const outcome = new Map(results.map(({ id, status, reason }) => [urls[id], { status, reason }]));
   for (const url of PRIVATE) {
     assert.equal(outcome.get(url)?.status, "misconfigured", url);
@@ -89,4 +126,16 @@ Deno.test("on a hosted project only public addresses are asked", async () => {
   for (const url of NO_URL) assert.equal(outcome.get(url)?.reason?.code, "bad_url", url);
   for (const url of PUBLIC) assert.equal(outcome.get(url)?.status, "connecting", url);
   assert.deepEqual([...new Set(asked)].sort(), PUBLIC.map((url) => new URL(url).origin).sort());
+});
+
+Deno.test("on a hosted project only public addresses are told", async () => {
+  const told = [];
+  for (const [url, error] of Object.entries(RECEIVERS)) {
+    receiver = url;
+    asked.length = 0;
+    await run();
+    assert.deepEqual([settled[0].delivered, settled[0].error], [error === null, error], url);
+    told.push(...asked.filter((each) => !PUBLIC.includes(each)));
+  }
+  assert.deepEqual(told, Object.keys(RECEIVERS).filter((url) => RECEIVERS[url] === null));
 });

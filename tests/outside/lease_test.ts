@@ -6,6 +6,9 @@
 import assert from "node:assert/strict";
 import { type Begun, FINISH, type Ledger, names, onLedger, result } from "./ledger.ts";
 
+/** The answer of a `finish_tick` that had nothing to do. */
+const NOTHING = { written: [], stale: [], lost: [], report: null, alerts: null };
+
 /** Makes calls that all wait for one lock, and lets them go together. */
 async function atOnce<T>(
   { bare: { database, concurrent } }: Ledger,
@@ -71,6 +74,7 @@ onLedger("begin_tick", {
         url: "https://gw.example",
         version: null,
         version_due: true,
+        open_elsewhere: false,
         state: null,
         state_version: 0,
       },
@@ -312,7 +316,7 @@ onLedger("finish_tick", {
     const reason = { code: "401", text: "Saiu." };
     const found = result(a, { status: "waiting_qr", reason, since_ms: 1_600_000_000_000 });
     const answer = await ledger.finish(begun, [found]);
-    assert.deepEqual(answer, { written: [a.id], stale: [], lost: [], report: null });
+    assert.deepEqual(answer, { ...NOTHING, written: [a.id] });
     const row = await ledger.row("a");
     assert.deepEqual(
       {
@@ -366,7 +370,7 @@ onLedger("finish_tick", {
     const next = await ledger.begin();
     const before = await ledger.row("a");
     const [a] = late.instances;
-    const lost = { written: [], stale: [], lost: [a.id], report: null };
+    const lost = { ...NOTHING, lost: [a.id] };
     assert.deepEqual(await ledger.finish(late, [result(a)]), lost);
     assert.deepEqual(await ledger.finish(late, [], [a]), { ...lost, lost: [] });
     assert.deepEqual(
@@ -396,7 +400,7 @@ onLedger("finish_tick", {
     await writeElsewhere(ledger, "moved", { said: "a webhook" });
     const answer = await ledger.finish(begun, [result(calm), result(moved)]);
     const present = { id: moved.id, version: 1, state: { said: "a webhook" } };
-    assert.deepEqual(answer, { written: [calm.id], stale: [present], lost: [], report: null });
+    assert.deepEqual(answer, { ...NOTHING, written: [calm.id], stale: [present] });
     const row = await ledger.row("moved");
     assert.deepEqual([row.lease_tick, row.checked_by], [begun.tick_id, null], "still ours");
     assert.equal(await isFinished(ledger, begun), false);

@@ -140,8 +140,8 @@ export class Ledger {
       truncate whatsapp_monitor.settings, whatsapp_monitor.source_sync, whatsapp_monitor.ticks,
         whatsapp_monitor.trigger_tokens, whatsapp_monitor.gateways, whatsapp_monitor.instances,
         whatsapp_monitor.sources, whatsapp_monitor.write_backs, whatsapp_monitor.actions,
-        whatsapp_monitor.status_changes, whatsapp_monitor.outages, whatsapp_monitor.days,
-        whatsapp_monitor.refusals,
+        whatsapp_monitor.status_changes, whatsapp_monitor.outages, whatsapp_monitor.alerts,
+        whatsapp_monitor.days, whatsapp_monitor.refusals,
         public.organization_channel_config;
       insert into whatsapp_monitor.settings default values;
       insert into whatsapp_monitor.source_sync default values;`);

@@ -115,16 +115,38 @@ function beginTick(wanted: { report: boolean }) {
       state_version: 0,
     })),
     more_due: false,
+    alerts_due: true,
     report: wanted.report && claimed.length === 0 ? report() : null,
   };
 }
 
+/** What somebody is to be told, and would not hear half of the time. */
+function alerts() {
+  return {
+    url: "http://receiver.test/hook?key=1",
+    secret: `whsec_${"A".repeat(43)}=`,
+    now_ms: 1_767_225_600_000,
+    alerts: ["down", "up"].map((kind) => ({
+      id: crypto.randomUUID(),
+      kind,
+      attempts: 0,
+      organization_id: "loja",
+      instance_name: "Pousada São João / <!channel>",
+      gateway_url: "http://gateway-1.test",
+      since_ms: 1_767_225_600_000 - calls * 1000,
+      until_ms: kind === "up" ? 1_767_225_600_000 : null,
+      reason: turn([null, { code: "401", text: "…" }]),
+    })),
+  };
+}
+
 interface Finish {
+  max_alerts: number;
   report: boolean;
   results: { id: number; version: number; status: string; state: unknown }[];
 }
 
-function finishTick({ report: wanted, results }: Finish) {
+function finishTick({ max_alerts, report: wanted, results }: Finish) {
   const written = [];
   const stale = [];
   for (const { id, version, status, state } of results) {
@@ -140,7 +162,15 @@ function finishTick({ report: wanted, results }: Finish) {
       stale.push({ id, version: instance.version, state: instance.state });
     }
   }
-  return { written, stale, lost: [], report: wanted ? report() : null };
+  const told = max_alerts > 0 && stale.length === 0 ? turn([alerts, null, null]) : null;
+  return { written, stale, lost: [], report: wanted ? report() : null, alerts: told?.() };
+}
+
+let settled = 0;
+
+function settleAlerts({ alerts }: { alerts: { id: string; delivered: boolean }[] }) {
+  settled += alerts.filter(({ delivered }) => delivered).length;
+  return { settled: alerts.map(({ id }) => id) };
 }
 
 globalThis.fetch = async (input) => {
@@ -148,14 +178,24 @@ globalThis.fetch = async (input) => {
   const { pathname, searchParams } = new URL(request.url);
   if (request.url.startsWith(DATABASE)) {
     const { request: asked } = await request.json();
-    if (pathname.endsWith("record_refusals")) return answer(200, '{"recorded":1}');
-    const isBegin = pathname.endsWith("begin_tick");
-    return answer(200, JSON.stringify(isBegin ? beginTick(asked) : finishTick(asked)));
+    const fn = pathname.split("whatsapp_monitor_")[1];
+    const all = {
+      begin_tick: beginTick,
+      finish_tick: finishTick,
+      settle_alerts: settleAlerts,
+      record_actions: () => ({ granted: [], refused: [] }),
+      record_refusals: () => ({ recorded: 1 }),
+    };
+    return answer(200, JSON.stringify(all[fn as keyof typeof all](asked)));
   }
   if (pathname.startsWith("/instance/connectionState/")) return answer(...turn(STATES));
   if (pathname === "/instance/fetchInstances") {
     const name = searchParams.get("instanceName");
     return answer(200, JSON.stringify([{ name, ...turn(ROWS) }]));
+  }
+  if (pathname === "/hook") {
+    await request.body?.cancel();
+    return answer(turn([200, 500]), "x".repeat(10_000));
   }
   return answer(200, '{"version":"2.3.6"}');
 };
@@ -261,6 +301,7 @@ Deno.test("the wasm memory stays flat over 10,000 triggers", async () => {
   for (const set of sets) assert.equal(set.size, 0, "nobody waits for a generation's death");
   assert.equal(background.size, 0);
   assert.equal(instance(), wasm);
+  assert(settled > TRIGGERS / 10, `${settled} alerts were delivered`);
 
   // This could fail: the least that each trigger could leave behind would be seen.
   for (let trigger = 0; trigger < TRIGGERS; trigger++) wasm.__wbindgen_malloc(1, 1);

@@ -45,9 +45,14 @@ const ENDED = (id: number, fence: number) => ({
   asked: true,
 });
 const STRANGERS = ["anon", "authenticated"];
-const CALLS = ["begin_tick", "record_actions", "finish_tick", "status", "record_refusals"].map(
-  (name) => `whatsapp_monitor_${name}`,
-);
+const CALLS = [
+  "begin_tick",
+  "record_actions",
+  "finish_tick",
+  "record_refusals",
+  "settle_alerts",
+  "status",
+].map((name) => `whatsapp_monitor_${name}`);
 
 async function withDatabase(
   options: { migrated?: boolean },
@@ -140,7 +145,8 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
       insert into public.organization_channel_config
         (organization_id, whatsapp_enabled, whatsapp_api_url, whatsapp_instance_name, whatsapp_api_key)
       values ('org', true, 'https://gateway.example', 'loja', 'key');
-      insert into whatsapp_monitor.trigger_tokens (digest) values (repeat('a', 64));`);
+      insert into whatsapp_monitor.trigger_tokens (digest) values (repeat('a', 64));
+      update whatsapp_monitor.settings set alert_url = 'https://hooks.example/1';`);
     const tick_id = crypto.randomUUID();
     const begun = await rpc("whatsapp_monitor_begin_tick", {
       request: { tick_id, caller: "service_key" },
@@ -267,9 +273,10 @@ Deno.test("a role that is no superuser can apply them", () =>
 Deno.test("the settings have the defaults of design.md, and each is explained", () =>
   withDatabase({}, async ({ database }) => {
     const [{ settings }] = await database.query<{ settings: unknown }>(
-      "select to_jsonb(s) - 'only_row' as settings from whatsapp_monitor.settings s",
+      `select to_jsonb(s) - array['only_row', 'alert_secret'] as settings
+       from whatsapp_monitor.settings s`,
     );
-    assert.deepEqual(settings, DEFAULTS);
+    assert.deepEqual(settings, { ...DEFAULTS, alert_url: null });
     const columns = await database.query<{ name: string; comment: string | null }>(`
       select attname as name, col_description(attrelid, attnum) as comment from pg_attribute
       where attrelid = 'whatsapp_monitor.settings'::regclass and attnum > 0`);
@@ -280,10 +287,13 @@ Deno.test("the settings have the defaults of design.md, and each is explained", 
       database.query("insert into whatsapp_monitor.settings default values"),
       "there is one row",
     );
-    await assert.rejects(
-      database.query("update whatsapp_monitor.settings set interval_s = 0"),
-      "a value without sense is refused",
-    );
+    const senseless = ["interval_s = 0", "alert_url = 'ftp://x'", "alert_secret = 'whsec_short'"];
+    for (const change of senseless) {
+      await assert.rejects(
+        database.query(`update whatsapp_monitor.settings set ${change}`),
+        `a value without sense is refused: ${change}`,
+      );
+    }
   }));
 
 Deno.test("every function of ours has a pinned search path, and those in public define the rights", () =>

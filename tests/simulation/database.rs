@@ -155,9 +155,9 @@ impl Database {
             let state = row.memory();
             row.lease.is_none_or(|(holder, _)| holder != tick)
                 && state.status == Status::Connected
-                && state.last_open.is_some_and(|at| {
-                    now_ms - at.as_ms() < 2 * settings.interval_ms()
-                })
+                && state
+                    .last_open
+                    .is_some_and(|at| now_ms - at.as_ms() < 2 * settings.interval_ms())
         })
     }
 
@@ -262,10 +262,15 @@ impl Row {
 
     fn write(&mut self, result: &Result, now_ms: i64) {
         let state = &result.state;
-        let open = self.outages.last_mut().filter(|last| last.ended_ms.is_none());
+        let open = self
+            .outages
+            .last_mut()
+            .filter(|last| last.ended_ms.is_none());
         match (open, state.down_since) {
             (Some(outage), None) => {
-                let ended = state.recovered_at.map_or(result.checked_ms, Timestamp::as_ms);
+                let ended = state
+                    .recovered_at
+                    .map_or(result.checked_ms, Timestamp::as_ms);
                 outage.ended_ms = Some(ended.max(outage.started_ms));
             }
             (None, Some(since)) => self.outages.push(Outage {

@@ -162,7 +162,10 @@ impl World {
         for delivery in self.gateway.take_deliveries() {
             self.gateway
                 .answer_delivery(delivery.id, Reception::Answered(200));
-            let index = self.names.iter().position(|name| *name == delivery.instance);
+            let index = self
+                .names
+                .iter()
+                .position(|name| *name == delivery.instance);
             let (Some(index), true) = (index, delivery.url.starts_with(RECEIVER)) else {
                 continue;
             };
@@ -204,7 +207,11 @@ impl World {
         }
         let interval_ms = self.settings.interval_ms();
         let neighbour = self.names.iter().enumerate().any(|(other, name)| {
-            other != index && self.gateway.truth(name).is_some_and(|truth| truth.connected)
+            other != index
+                && self
+                    .gateway
+                    .truth(name)
+                    .is_some_and(|truth| truth.connected)
         });
         let known = neighbour || matches!(self.heard(index), Webhook::Live { .. });
         let mut allowance_ms = if known {
@@ -224,9 +231,8 @@ impl World {
             allowance_ms += 6 * MINUTE_MS + 2 * interval_ms;
         }
         if recent >= self.settings.attempts_per_hour as usize {
-            allowance_ms = allowance_ms.max(
-                i64::from(self.settings.probe_every_s) * 1_000 + 2 * interval_ms + 60_000,
-            );
+            allowance_ms = allowance_ms
+                .max(i64::from(self.settings.probe_every_s) * 1_000 + 2 * interval_ms + 60_000);
         }
         let blind = row.actions.iter().any(|action| {
             action.grounds == Some(Grounds::Blind) && now.ms_since(action.at) < 3_600_000
@@ -327,7 +333,8 @@ fn draw_trigger(triggers: Triggers, chance: &mut Rng) -> (i64, u32, Option<u32>)
 
 /// The slow probe's time and two intervals, punctually; then all must agree.
 fn settle(world: &mut World) {
-    let wait_ms = i64::from(world.settings.probe_every_s) * 1_000 + 2 * world.settings.interval_ms();
+    let wait_ms =
+        i64::from(world.settings.probe_every_s) * 1_000 + 2 * world.settings.interval_ms();
     let until_ms = world.now_ms + wait_ms;
     while world.now_ms < until_ms {
         world.now_ms = (world.now_ms + 30_000).max(world.gateway.now_ms());

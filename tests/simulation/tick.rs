@@ -1,8 +1,8 @@
 //! One tick of the monitor, in virtual time: what `src/tick.rs` does, over the model of the gateway
 //! and of the database. Whatever decides is the monitor's own.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use whatsapp_monitor::gateway::evolution::answer;
 use whatsapp_monitor::gateway::evolution::version::Version;
@@ -148,7 +148,9 @@ impl Tick {
             .database
             .finish(self.id, &results, self.now_ms, &world.settings);
         world.database.finish_gateway(version, gateway);
-        world.witness.committed(&looks, &written, &world.database, self.now_ms);
+        world
+            .witness
+            .committed(&looks, &written, &world.database, self.now_ms);
         // Whether the tick hears of it or not, it is written.
         self.database_answers(world)
     }
@@ -165,8 +167,9 @@ impl Tick {
                 Check::new(id, &claim.state, at, capabilities, &world.settings)
             })
             .collect();
-        let mut queue: BinaryHeap<Reverse<(i64, usize)>> =
-            (0..claims.len()).map(|turn| Reverse((began_ms, turn))).collect();
+        let mut queue: BinaryHeap<Reverse<(i64, usize)>> = (0..claims.len())
+            .map(|turn| Reverse((began_ms, turn)))
+            .collect();
         while let Some(Reverse((at_ms, turn))) = queue.pop() {
             self.now_ms = self.now_ms.max(at_ms);
             let Some(question) = checks[turn].question() else {
@@ -195,13 +198,15 @@ impl Tick {
         self.awaits()?;
         let (incoming, takes_ms) = exchange(world, self.now_ms, &Request::root());
         self.now_ms += takes_ms;
-        Ok(match incoming.and_then(|incoming| answer::version(&incoming)) {
-            Ok(version) => {
-                world.database.version = Some(version.to_string());
-                Ok(())
-            }
-            Err(fault) => Err(fault),
-        })
+        Ok(
+            match incoming.and_then(|incoming| answer::version(&incoming)) {
+                Ok(version) => {
+                    world.database.version = Some(version.to_string());
+                    Ok(())
+                }
+                Err(fault) => Err(fault),
+            },
+        )
     }
 
     /// Does what is granted.
@@ -298,7 +303,9 @@ fn ask(world: &mut World, at_ms: i64, question: Question, name: &str) -> (Answer
         Question::AlwaysOnline => {
             let path = format!("/settings/find/{name}");
             let (incoming, takes_ms) = exchange(world, at_ms, &Request::new("GET", &path, &key));
-            let always = incoming.ok().and_then(|incoming| answer::always_online(&incoming));
+            let always = incoming
+                .ok()
+                .and_then(|incoming| answer::always_online(&incoming));
             (Answer::AlwaysOnline(always), takes_ms)
         }
         Question::Socket => {

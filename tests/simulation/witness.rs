@@ -95,7 +95,11 @@ impl Witness {
         let watched = &mut self.watched[index];
         match answer {
             Answer::State(Ok(state)) => {
-                if watched.states.last().is_none_or(|(last, _)| at_ms - last > 20_000) {
+                if watched
+                    .states
+                    .last()
+                    .is_none_or(|(last, _)| at_ms - last > 20_000)
+                {
                     watched.states.clear();
                     watched.row_open = false;
                 }
@@ -145,9 +149,9 @@ impl Witness {
             let open = |(at, state): &(i64, MemoryState)| {
                 *state == MemoryState::Open && at_ms - at < 90_000
             };
-            let run_open = watched.run.is_some_and(|run| {
-                run.state == MemoryState::Open && at_ms - run.last_ms < 90_000
-            });
+            let run_open = watched
+                .run
+                .is_some_and(|run| run.state == MemoryState::Open && at_ms - run.last_ms < 90_000);
             other != index && (run_open || watched.states.iter().any(open))
         });
         let watched = &self.watched[index];
@@ -248,8 +252,7 @@ impl Witness {
             && last_ms - first_ms >= LONG_MS
         {
             let told = open.is_some_and(|outage| {
-                outage.started_ms <= first_ms
-                    && outage.committed_ms <= first_ms + OUTAGE_WITHIN_MS
+                outage.started_ms <= first_ms && outage.committed_ms <= first_ms + OUTAGE_WITHIN_MS
             });
             if !told {
                 wrong.push(format!("bad since {first_ms}, and no outage: {open:?}"));
@@ -281,13 +284,7 @@ impl Witness {
     /// After a tick, in a world where triggers are punctual: what one action would restore is
     /// restored in time. (4) `allowance_ms` is how long it may take from now on, were it to begin
     /// now; `None` where the monitor must not act.
-    pub fn curable(
-        &mut self,
-        index: usize,
-        truth: &Truth,
-        allowance_ms: Option<i64>,
-        now_ms: i64,
-    ) {
+    pub fn curable(&mut self, index: usize, truth: &Truth, allowance_ms: Option<i64>, now_ms: i64) {
         let curable = truth.restored_by.is_some();
         let watched = &mut self.watched[index];
         watched.curable = match (curable, allowance_ms, watched.curable) {

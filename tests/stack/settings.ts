@@ -1,6 +1,9 @@
 /** The settings row, changed for one run. */
 import { type Database, sqlError } from "./database.ts";
 
+/** What is not shown. */
+const SECRET = new Set(["alert_url", "alert_secret"]);
+
 /** A setting that does not exist, or a value it does not take. */
 export class SettingError extends Error {}
 
@@ -16,7 +19,8 @@ export async function changeSettings(
   );
   if (!before) throw new SettingError("whatsapp_monitor.settings has no row");
   const listing = [...columns.keys()]
-    .map((name) => `  ${name} = ${before.row[name] ?? "null"}`).join("\n");
+    .map((name) => `  ${name} = ${SECRET.has(name) ? "(secret)" : before.row[name] ?? "null"}`)
+    .join("\n");
   // All or none: a database that outlives the run is not left half changed.
   await database.transaction(null, async (query) => {
     for (const { name, value } of changes) {

@@ -1,0 +1,123 @@
+//! The outbox: what is to be told, and what came of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::tick::PlainReason;
+use super::{Patience, Store, StoreError};
+
+/// As long as the rest of the lease on the alerts allows.
+const SETTLE: Patience = Patience {
+    total_ms: 6_000,
+    try_ms: 2_500,
+};
+
+/// What `finish_tick` says of alerts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Alerts {
+    /// The tick holds these.
+    Held(HeldAlerts),
+    /// They could not be claimed.
+    Failed {
+        /// The SQLSTATE.
+        error: String,
+    },
+}
+
+/// Alerts that a tick holds, and where they go.
+#[derive(Clone, Deserialize)]
+pub struct HeldAlerts {
+    /// Where they are sent.
+    pub url: String,
+    /// What signs them.
+    pub secret: String,
+    /// The database's time, in milliseconds since the Unix epoch.
+    pub now_ms: i64,
+    /// The alerts.
+    pub alerts: Vec<Alert>,
+}
+
+/// Without the secret, and without the URL, which often is one too.
+impl std::fmt::Debug for HeldAlerts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.alerts.fmt(f)
+    }
+}
+
+/// What an alert is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An outage began.
+    Down,
+    /// It is over.
+    Up,
+}
+
+/// An alert.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Alert {
+    /// Names it; the same at every attempt.
+    pub id: String,
+    /// What it is about.
+    pub kind: Kind,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The organization that the instance belongs to, while there is one.
+    pub organization_id: Option<String>,
+    /// The instance's name on the gateway.
+    pub instance_name: String,
+    /// Where that lives.
+    pub gateway_url: String,
+    /// When the outage began, in milliseconds since the Unix epoch.
+    pub since_ms: i64,
+    /// When it ended, where the alert is about that.
+    pub until_ms: Option<i64>,
+    /// Why the instance is down, where a reason counts.
+    pub reason: Option<PlainReason>,
+}
+
+/// The request of `settle_alerts`.
+#[derive(Clone, Debug, Serialize)]
+pub struct SettleAlerts<'a> {
+    /// The tick that holds them.
+    pub tick_id: &'a str,
+    /// What came of each.
+    pub alerts: &'a [Settled],
+}
+
+/// What came of an alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Settled {
+    /// Its name.
+    pub id: String,
+    /// Whether it was answered with a 2xx.
+    pub delivered: bool,
+    /// How often it was tried by now.
+    pub attempts: u32,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Seconds until it is tried again; `None` where it is not.
+    pub retry_in_s: Option<u32>,
+}
+
+/// The answer of `settle_alerts`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SettledAlerts {
+    /// Those that were written; the others are somebody else's by now.
+    pub settled: Vec<String>,
+}
+
+impl Store {
+    /// Writes down what came of alerts. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError`], after 6 s at the latest.
+    pub async fn settle_alerts(
+        &self,
+        request: &SettleAlerts<'_>,
+    ) -> Result<SettledAlerts, StoreError> {
+        self.call("whatsapp_monitor_settle_alerts", request, SETTLE)
+            .await
+    }
+}

@@ -1,0 +1,131 @@
+//! Telling: the alerts that a run holds, once all that it found is written.
+
+use std::cell::Cell;
+
+use futures_util::stream::{self, StreamExt};
+
+use super::{Clock, Run};
+use crate::alert::send::{Failure, Receiver};
+use crate::alert::{MAX_PER_RUN, pause_s};
+use crate::log;
+use crate::store::alerts::{Alert, Alerts, HeldAlerts, SettleAlerts, Settled};
+use crate::store::tick::FinishTick;
+use crate::web::console;
+use crate::web::performance::now_ms;
+
+/// Requests in flight at once. Discord takes five messages in two seconds, Slack one a second and
+/// short bursts.
+const AT_ONCE: usize = 4;
+
+/// The status that asks for fewer requests.
+const TOO_MANY_REQUESTS: u16 = 429;
+
+impl Run<'_> {
+    /// Claims alerts with a tick that has nothing else to do.
+    pub(super) async fn claim_alerts(&self, tick_id: &str) -> Option<(String, Alerts)> {
+        let finish = FinishTick {
+            tick_id,
+            organization_id: None,
+            report: false,
+            results: &[],
+            carried_over: &[],
+            gateways: &[],
+            max_alerts: MAX_PER_RUN,
+        };
+        let alerts = match self.store.finish_tick(&finish).await {
+            Ok(finished) => finished.alerts?,
+            Err(error) => {
+                console::error(&format!("❌ Erro ao ler os alertas: {error}"));
+                return None;
+            }
+        };
+        Some((tick_id.to_owned(), alerts))
+    }
+
+    /// Sends alerts and writes down what came of them. Nothing that goes wrong here makes the run
+    /// a failure: what is not settled is due again when the lease ends.
+    pub(super) async fn tell(&self, tick_id: &str, alerts: Alerts) {
+        let held = match alerts {
+            Alerts::Held(held) => held,
+            Alerts::Failed { error } => {
+                console::error(&format!("❌ Erro ao ler os alertas: {error}"));
+                return;
+            }
+        };
+        let settled = self.send(&held).await;
+        for line in log::alert_lines(&settled) {
+            console::log(&line);
+        }
+        let request = SettleAlerts {
+            tick_id,
+            alerts: &settled,
+        };
+        if let Err(error) = self.store.settle_alerts(&request).await {
+            console::error(&format!("❌ Erro ao registrar os alertas: {error}"));
+        }
+    }
+
+    /// Sends alerts, all of them within the time of one request. Those that there was no time for,
+    /// or that the receiver would not take, are due as before.
+    async fn send(&self, held: &HeldAlerts) -> Vec<Settled> {
+        let receiver = Receiver::new(&held.url, &held.secret, self.order.reach);
+        let clock = Clock::read(held.now_ms);
+        let end_ms = now_ms() + f64::from(self.settings.request_timeout_ms);
+        let enough = Cell::new(false);
+        stream::iter(&held.alerts)
+            .map(|alert| async {
+                let receiver = match &receiver {
+                    Ok(receiver) => receiver,
+                    Err(failure) => return failed(alert, *failure),
+                };
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "clamped"
+                )]
+                let timeout_ms = (end_ms - now_ms()).max(0.0) as u32;
+                if enough.get() || timeout_ms == 0 {
+                    return postponed(alert);
+                }
+                match receiver.post(alert, clock.now(), timeout_ms).await {
+                    Ok(()) => delivered(alert),
+                    Err(failure) => {
+                        enough.set(enough.get() || failure == Failure::Status(TOO_MANY_REQUESTS));
+                        failed(alert, failure)
+                    }
+                }
+            })
+            .buffered(AT_ONCE)
+            .collect()
+            .await
+    }
+}
+
+fn delivered(alert: &Alert) -> Settled {
+    Settled {
+        id: alert.id.clone(),
+        delivered: true,
+        attempts: alert.attempts + 1,
+        error: None,
+        retry_in_s: None,
+    }
+}
+
+fn failed(alert: &Alert, failure: Failure) -> Settled {
+    Settled {
+        delivered: false,
+        error: Some(failure.code()),
+        retry_in_s: pause_s(alert.attempts + 1),
+        ..delivered(alert)
+    }
+}
+
+fn postponed(alert: &Alert) -> Settled {
+    Settled {
+        delivered: false,
+        attempts: alert.attempts,
+        error: Some("postponed".to_owned()),
+        retry_in_s: Some(0),
+        ..delivered(alert)
+    }
+}
