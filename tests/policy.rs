@@ -4,8 +4,8 @@
 
 use whatsapp_monitor::monitor::{
     Action, Attempt, Budget, Capabilities, ConfigFault, Decision, Evidence, Fault, GatewayFault,
-    Grounds, Instance, Integration, MemoryState, Observation, Profile, RecordedReason, Row,
-    RowStatus, Settings, Socket, Standing, Status, Timestamp, Verdict, Webhook, decide,
+    Grounds, Heard, Instance, Integration, MemoryState, Observation, Profile, RecordedReason, Row,
+    RowStatus, Settings, Socket, Standing, Status, Timestamp, Verdict, decide,
 };
 
 const NOON_MS: i64 = 1_795_435_200_000;
@@ -73,7 +73,7 @@ impl World {
             evidence: Evidence {
                 standing: Standing::Sound,
                 may_act: true,
-                webhook: Webhook::Unproven,
+                heard: Heard::default(),
                 neighbour_open: false,
             },
             settings: Settings::default(),
@@ -93,10 +93,16 @@ impl World {
 
     fn with_webhook() -> Self {
         let mut world = Self::new();
-        world.evidence.webhook = Webhook::Live {
-            last_connecting: None,
-        };
+        world.evidence.heard.last_event = Some(world.now);
         world
+    }
+
+    /// Our webhook tells of a dial.
+    fn hears(&mut self, at: Timestamp) {
+        self.evidence.heard = Heard {
+            last_event: Some(at),
+            last_connecting: Some(at),
+        };
     }
 
     /// A check half a minute after the last. What it decides to do is done.
@@ -181,15 +187,11 @@ fn a_live_webhook_that_tells_of_a_dial_speaks_against_it_whatever_else_is_known(
     let mut world = World::with_neighbour();
     for _ in 0..200 {
         // One a minute: a gateway that keeps dialling.
-        world.evidence.webhook = Webhook::Live {
-            last_connecting: Some(world.now.plus_ms(-60_000)),
-        };
+        world.hears(world.now.plus_ms(-60_000));
         assert_eq!(world.check(&paired(MemoryState::Close)), Decision::Wait);
     }
     let since = world.now;
-    world.evidence.webhook = Webhook::Live {
-        last_connecting: Some(since),
-    };
+    world.hears(since);
     assert_eq!(
         world.checks(150, &paired(MemoryState::Close)),
         [(120, CONNECT_A)],
@@ -259,9 +261,7 @@ fn a_dial_that_is_stuck_is_restarted() {
 fn a_dial_that_the_webhook_tells_of_is_not_stuck() {
     let mut world = World::new();
     for _ in 0..100 {
-        world.evidence.webhook = Webhook::Live {
-            last_connecting: Some(world.now),
-        };
+        world.hears(world.now);
         assert_eq!(
             world.check(&paired(MemoryState::Connecting)),
             Decision::Wait

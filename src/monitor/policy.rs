@@ -37,22 +37,19 @@ pub struct Evidence {
     pub standing: Standing,
     /// Whether anything may be done on this gateway at all.
     pub may_act: bool,
-    /// What our webhook tells of this instance.
-    pub webhook: Webhook,
+    /// What our webhook told of this instance.
+    pub heard: Heard,
     /// Whether another instance of the gateway is open: then WhatsApp can be reached from there.
     pub neighbour_open: bool,
 }
 
-/// What our webhook on an instance tells about its dialling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Webhook {
-    /// Nothing: it is not proven that events reach us.
-    Unproven,
-    /// Events reach us; the last one that told of a dial came at this time, if ever.
-    Live {
-        /// When `connecting` last came.
-        last_connecting: Option<Timestamp>,
-    },
+/// What our webhook on an instance told, by the time of arrival.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The last event of any kind.
+    pub last_event: Option<Timestamp>,
+    /// The last one that told of a dial.
+    pub last_connecting: Option<Timestamp>,
 }
 
 /// What the monitor decides about an instance after a check.
@@ -149,7 +146,7 @@ fn within(attempts: &[Attempt], window_s: u32, at: Timestamp) -> u32 {
 /// | ended by another code, logged out, never paired, waiting for a scan, QR limit | | a person scans |
 /// | not open, and the row is not to be had | | wait: it may be unpaired |
 /// | paired, `connecting` | stuck, and no dial is told of | `restart` |
-/// | paired, `close` | steady, our webhook lives and tells of no dial | `connect` (a) |
+/// | paired, `close` | steady, our webhook told of this outage and since then of no dial | `connect` (a) |
 /// | paired, `close` | steady, and another instance of the gateway is open | `connect` (c) |
 /// | paired, `close` | very long, and neither can be known | `connect` (b), once an hour |
 /// | paired, not open | otherwise | wait |
@@ -240,13 +237,8 @@ impl Case<'_> {
             steady.state == MemoryState::Connecting
                 && steady.checks >= self.settings.stuck_connecting_checks
         });
-        let dials = match self.evidence.webhook {
-            Webhook::Unproven => false,
-            // The first event belongs to the dial that hangs.
-            Webhook::Live { last_connecting } => last_connecting.is_some_and(|last| {
-                self.at.ms_since(last) < i64::from(self.settings.first_action_after_s) * 1_000
-            }),
-        };
+        // The first event belongs to the dial that hangs.
+        let dials = self.dial_heard_within(self.settings.first_action_after_s);
         (stuck && !dials).then_some(Grounds::State)
     }
 
@@ -256,23 +248,40 @@ impl Case<'_> {
         let steady_ms = i64::from(self.settings.steady_close_s) * 1_000;
         let blind_ms = i64::from(self.settings.blind_connect_after_s) * 1_000;
         let steady = close_ms >= steady_ms;
-        match self.evidence.webhook {
-            Webhook::Live { last_connecting } => {
-                let quiet = last_connecting.is_none_or(|last| self.at.ms_since(last) >= steady_ms);
-                (steady && quiet).then_some(Grounds::Webhook)
-            }
-            Webhook::Unproven if self.evidence.neighbour_open => {
-                steady.then_some(Grounds::Neighbour)
-            }
-            Webhook::Unproven => {
-                let tried = self.attempts.iter().any(|attempt| {
-                    attempt.grounds == Some(Grounds::Blind)
-                        && self.at.ms_since(attempt.at) < BLIND_EVERY_MS
-                });
-                let long = steady && blind_ms > 0 && close_ms >= blind_ms;
-                (long && !tried).then_some(Grounds::Blind)
-            }
+        if self.webhook_is_live() {
+            let dials = self.dial_heard_within(self.settings.steady_close_s);
+            (steady && !dials).then_some(Grounds::Webhook)
+        } else if self.evidence.neighbour_open {
+            steady.then_some(Grounds::Neighbour)
+        } else {
+            let tried = self.attempts.iter().any(|attempt| {
+                attempt.grounds == Some(Grounds::Blind)
+                    && self.at.ms_since(attempt.at) < BLIND_EVERY_MS
+            });
+            let long = steady && blind_ms > 0 && close_ms >= blind_ms;
+            (long && !tried).then_some(Grounds::Blind)
         }
+    }
+
+    /// Whether events of this instance reach us: one has since its outage began, or just before. An
+    /// older one proves nothing: webhooks stop, and are replaced, while all is well (#2257, #2694).
+    fn webhook_is_live(self) -> bool {
+        let Some(bad) = self.instance.bad else {
+            return false;
+        };
+        let since = bad.first.plus_ms(-self.settings.interval_ms());
+        self.evidence
+            .heard
+            .last_event
+            .is_some_and(|last| last >= since)
+    }
+
+    /// Whether an event told of a dial within so many seconds.
+    fn dial_heard_within(self, seconds: u32) -> bool {
+        self.evidence
+            .heard
+            .last_connecting
+            .is_some_and(|last| self.at.ms_since(last) < i64::from(seconds) * 1_000)
     }
 
     /// Whether nothing speaks against acting at this moment.

@@ -5,7 +5,7 @@ use super::attempt::{Attempt, Verdict};
 use super::gateway::{Finding, Gateway};
 use super::instance::Instance;
 use super::observation::Observation;
-use super::policy::{Budget, Decision, Evidence, Webhook, decide};
+use super::policy::{Budget, Decision, Evidence, Heard, decide};
 use super::settings::Settings;
 use super::status::Status;
 use super::time::Timestamp;
@@ -34,8 +34,8 @@ pub struct Visited<'a> {
     pub instance: &'a Instance,
     /// What was done to it in the last hours, oldest first.
     pub attempts: &'a [Attempt],
-    /// What our webhook tells of it.
-    pub webhook: Webhook,
+    /// What our webhook told of it.
+    pub heard: Heard,
     /// When it was asked for.
     pub at: Timestamp,
     /// What was seen.
@@ -93,7 +93,7 @@ pub fn conclude(
         let evidence = Evidence {
             standing,
             may_act: visit.may_act,
-            webhook: visited.webhook,
+            heard: visited.heard,
             neighbour_open,
         };
         let (id, at) = (visited.id, visited.at);

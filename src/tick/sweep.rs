@@ -12,8 +12,8 @@ use crate::gateway::address::Address;
 use crate::gateway::evolution::Evolution;
 use crate::log;
 use crate::monitor::{
-    self, Action, Answer, Budget, Check, Conclusion, ConfigFault, Decision, Fault, Grounds,
-    Observation, Question, Reachability, Tally, Timestamp, Visited, Webhook, conclude,
+    self, Action, Answer, Budget, Check, Conclusion, ConfigFault, Decision, Fault, Grounds, Heard,
+    Observation, Question, Reachability, Tally, Timestamp, Visited, conclude,
 };
 use crate::store::tick::{Begun, Claimed, GatewayKnown, GatewaySeen, Held, Outcome};
 
@@ -234,7 +234,7 @@ impl Look<'_> {
             id: self.claimed.id,
             instance: &self.claimed.state,
             attempts: &self.claimed.attempts,
-            webhook: Webhook::Unproven,
+            heard: Heard::default(),
             at: self.at,
             observation: &self.observation,
         }

@@ -10,8 +10,8 @@ use whatsapp_monitor::monitor::{
 /// An instance as the database has it.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
-    /// The monitor's memory, as text: what is stored must be all there is.
-    pub state: Option<String>,
+    /// The monitor's memory, as it comes out of the database.
+    pub state: Instance,
     /// How often it was written.
     pub version: i64,
     /// When it is due.
@@ -141,7 +141,7 @@ impl Database {
                 index,
                 fence: row.fence,
                 version: row.version,
-                state: row.memory(),
+                state: row.state.clone(),
                 attempts: row.actions.iter().filter(recent).cloned().collect(),
             });
         }
@@ -152,7 +152,7 @@ impl Database {
     pub fn open_elsewhere(&self, tick: u64, now_ms: i64, settings: &Settings) -> bool {
         use whatsapp_monitor::monitor::Status;
         self.rows.iter().any(|row| {
-            let state = row.memory();
+            let state = &row.state;
             row.lease.is_none_or(|(holder, _)| holder != tick)
                 && state.status == Status::Connected
                 && state
@@ -244,14 +244,6 @@ impl Database {
 }
 
 impl Row {
-    /// The memory, as it comes out of the database.
-    pub fn memory(&self) -> Instance {
-        self.state
-            .as_ref()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default()
-    }
-
     fn judge(&mut self, id: i64, verdict: Verdict) {
         for action in &mut self.actions {
             if action.id == id {
@@ -281,7 +273,10 @@ impl Row {
             }),
             (Some(_), Some(_)) | (None, None) => {}
         }
-        self.state = serde_json::to_string(state).ok();
+        // What is stored is all there is.
+        let stored = serde_json::to_string(state).ok();
+        let read = stored.and_then(|text| serde_json::from_str(&text).ok());
+        self.state = read.unwrap_or_default();
         self.version += 1;
     }
 }

@@ -6,9 +6,10 @@ pub mod sabotage;
 mod tick;
 pub mod witness;
 
-use whatsapp_monitor::monitor::{Capabilities, Grounds, Settings, Verdict, Webhook};
+use whatsapp_monitor::monitor::{Capabilities, Grounds, Heard, Settings, Timestamp, Verdict};
 
-use crate::model::{Config, Cure, Fault, Gateway, Reception, Rng};
+use crate::model::{Config, Cure, Fault, Gateway, Reception, Rng, Unreachable, Whom};
+pub use database::Outage;
 use database::{Database, Wanted};
 use sabotage::Sabotage;
 use tick::Tick;
@@ -65,13 +66,6 @@ impl Plan {
     }
 }
 
-/// What our webhook has told of an instance.
-#[derive(Clone, Copy, Debug, Default)]
-struct Heard {
-    any: bool,
-    last_connecting_ms: Option<i64>,
-}
-
 /// What a day came to.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -98,7 +92,6 @@ pub struct World {
     names: Vec<String>,
     key: String,
     rng: Rng,
-    webhooks: bool,
     heard: Vec<Heard>,
     witness: Witness,
     sabotage: Option<Sabotage>,
@@ -135,7 +128,6 @@ impl World {
             witness: Witness::new(plan.instances, &settings),
             heard: vec![Heard::default(); plan.instances],
             rng: Rng::new(seed ^ 0x71c5),
-            webhooks: plan.webhooks,
             sabotage: plan.sabotage,
             now_ms: gateway.now_ms(),
             ticks: 0,
@@ -169,19 +161,13 @@ impl World {
             let (Some(index), true) = (index, delivery.url.starts_with(RECEIVER)) else {
                 continue;
             };
+            let arrived = Some(Timestamp::from_ms(delivery.arrives_ms));
             let heard = &mut self.heard[index];
-            heard.any = true;
+            heard.last_event = heard.last_event.max(arrived);
             if delivery.body["data"]["state"] == "connecting" {
-                let before = heard.last_connecting_ms.unwrap_or(delivery.arrives_ms);
-                heard.last_connecting_ms = Some(before.max(delivery.arrives_ms));
+                heard.last_connecting = heard.last_connecting.max(arrived);
             }
         }
-    }
-
-    /// What our webhook on an instance tells: it counts once anything has come.
-    fn heard(&self, index: usize) -> Webhook {
-        let heard = self.heard[index];
-        tick::webhook(self.webhooks && heard.any, heard.last_connecting_ms)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -189,20 +175,22 @@ impl World {
     }
 
     fn witness_action(&mut self, wanted: &Wanted, at_ms: i64) {
-        let webhook = self.heard(wanted.index);
+        let heard = self.heard[wanted.index];
         self.connects.push((wanted.index, at_ms, wanted.grounds));
-        self.witness.acting(wanted, at_ms, webhook);
+        self.witness.acting(wanted, at_ms, heard);
     }
 
     /// How long the monitor may take to restore an instance that one action would restore, or
     /// `None` where it must not act.
     fn allowance_ms(&self, index: usize) -> Option<i64> {
         let row = &self.database.rows[index];
-        let state = row.memory();
-        let now = whatsapp_monitor::monitor::Timestamp::from_ms(self.now_ms);
+        let state = &row.state;
+        let now = Timestamp::from_ms(self.now_ms);
         let gateway = &self.database.gateway.0;
         let cooling = gateway.is_down() || gateway.cooldown_until.is_some_and(|until| now < until);
-        if state.halted_at.is_some() || cooling || gateway.failing.is_some() {
+        // What nobody can see, nobody can mend.
+        let blind = state.unanswered.is_some() || gateway.failing.is_some();
+        if state.halted_at.is_some() || cooling || blind {
             return None;
         }
         let interval_ms = self.settings.interval_ms();
@@ -213,7 +201,13 @@ impl World {
                     .truth(name)
                     .is_some_and(|truth| truth.connected)
         });
-        let known = neighbour || matches!(self.heard(index), Webhook::Live { .. });
+        let live = state.bad.is_some_and(|bad| {
+            let since = bad.first.plus_ms(-interval_ms);
+            self.heard[index]
+                .last_event
+                .is_some_and(|last| last >= since)
+        });
+        let known = neighbour || live;
         let mut allowance_ms = if known {
             i64::from(self.settings.steady_close_s) * 1_000 + 2 * interval_ms + 60_000
         } else {
@@ -246,9 +240,10 @@ impl World {
     fn look_at_truth(&mut self) {
         for index in 0..self.names.len() {
             let allowance_ms = self.allowance_ms(index);
+            let heard_ms = self.heard[index].last_connecting.map(Timestamp::as_ms);
             if let Some(truth) = self.gateway.truth(&self.names[index]) {
                 self.witness
-                    .curable(index, &truth, allowance_ms, self.now_ms);
+                    .curable(index, &truth, allowance_ms, heard_ms, self.now_ms);
             }
         }
     }
@@ -311,6 +306,39 @@ pub fn play(plan: &Plan) -> Outcome {
     finish(world)
 }
 
+/// Interrupts one healthy instance for so long, by a WhatsApp that cannot be reached, and gives the
+/// outages that are told of.
+pub fn interrupt(plan: &Plan, phase_ms: i64, length_ms: i64) -> Vec<Outage> {
+    let mut world = World::new(plan);
+    let mut chance = Rng::new(plan.seed ^ 0xfa17);
+    let fault = Fault::Unreachable(Whom::All, Unreachable::Unresolvable);
+    let begins_ms = world.now_ms + 3 * MINUTE_MS + phase_ms;
+    let ends_ms = begins_ms + length_ms;
+    let until_ms = ends_ms + 5 * MINUTE_MS;
+    let mut next_trigger_ms = world.now_ms;
+    let mut to_come = vec![(ends_ms, false), (begins_ms, true)];
+    while next_trigger_ms < until_ms {
+        if let Some((at_ms, begins)) = to_come.pop_if(|(at_ms, _)| *at_ms <= next_trigger_ms) {
+            if begins {
+                world.gateway.inflict(at_ms, &fault);
+            } else {
+                world.gateway.heal(at_ms, &fault);
+            }
+            continue;
+        }
+        world.now_ms = next_trigger_ms.max(world.gateway.now_ms());
+        // Two services that call at once, or a little after each other.
+        let gap_ms = if plan.triggers == Triggers::Wild {
+            chance.between(1_000, 20_000)
+        } else {
+            30_000
+        };
+        world.trigger(None);
+        next_trigger_ms += gap_ms;
+    }
+    world.database.rows.swap_remove(0).outages
+}
+
 /// When the next trigger comes, how often at once, and where its tick dies.
 fn draw_trigger(triggers: Triggers, chance: &mut Rng) -> (i64, u32, Option<u32>) {
     match triggers {
@@ -341,9 +369,9 @@ fn settle(world: &mut World) {
         world.trigger(None);
     }
     for index in 0..world.names.len() {
-        let status = world.database.rows[index].memory().status;
+        let state = &world.database.rows[index].state;
         if let Some(truth) = world.gateway.truth(&world.names[index]) {
-            world.witness.agrees(index, &truth, status, world.now_ms);
+            world.witness.agrees(index, &truth, state, world.now_ms);
         }
     }
 }
@@ -367,7 +395,7 @@ fn finish(mut world: World) -> Outcome {
             .truth(&double.instance)
             .is_some_and(|truth| truth.cure == Cure::Operator && truth.doubled);
         let judged = world.database.rows[*index].actions.iter().any(|action| {
-            (action.at.as_ms() - at_ms).abs() < 10_000 && action.verdict == Some(Verdict::MadeWorse)
+            action.at.as_ms() > at_ms - 10_000 && action.verdict == Some(Verdict::MadeWorse)
         });
         if still && !judged {
             unjudged += 1;

@@ -8,7 +8,7 @@ use whatsapp_monitor::gateway::evolution::answer;
 use whatsapp_monitor::gateway::evolution::version::Version;
 use whatsapp_monitor::monitor::{
     Ack, Action, Answer, Check, ConfigFault, Decision, Fault, GatewayFault, MemoryState,
-    Observation, Question, Tally, Timestamp, Visit, Visited, Webhook, conclude,
+    Observation, Question, Tally, Timestamp, Visit, Visited, conclude,
 };
 use whatsapp_monitor::web::fetch::Incoming;
 
@@ -85,7 +85,7 @@ impl Tick {
                 id: claim.index as i64,
                 instance: &claim.state,
                 attempts: &claim.attempts,
-                webhook: world.heard(claim.index),
+                heard: world.heard[claim.index],
                 at: Timestamp::from_ms(look.at_ms),
                 observation: &look.observation,
             })
@@ -103,7 +103,6 @@ impl Tick {
                 sabotage.of_conclusion(conclusion, claim.state.status);
             }
         }
-        world.witness.looked(&looks, self.now_ms);
 
         let wanted: Vec<Wanted> = claims
             .iter()
@@ -352,15 +351,4 @@ pub fn capabilities(version: Option<&str>) -> whatsapp_monitor::monitor::Capabil
         .and_then(Version::parse)
         .map(|version| version.capabilities())
         .unwrap_or_default()
-}
-
-/// What our webhook tells.
-pub fn webhook(live: bool, last_connecting_ms: Option<i64>) -> Webhook {
-    if live {
-        Webhook::Live {
-            last_connecting: last_connecting_ms.map(Timestamp::from_ms),
-        }
-    } else {
-        Webhook::Unproven
-    }
 }

@@ -2,7 +2,7 @@
 //! decided.
 
 use whatsapp_monitor::monitor::{
-    Action, Answer, Grounds, MemoryState, Observation, Settings, Status, Webhook,
+    Action, Answer, Grounds, Heard, Instance, MemoryState, Observation, Settings, Status,
 };
 
 use super::database::{Database, Outage, Wanted};
@@ -45,6 +45,8 @@ struct Watched {
     /// The answers of the tick under way.
     states: Vec<(i64, MemoryState)>,
     row_open: bool,
+    /// When it was last seen open.
+    open_ms: i64,
     /// When the actions were granted.
     granted_ms: Vec<i64>,
     blind_ms: Option<i64>,
@@ -114,9 +116,6 @@ impl Witness {
         }
     }
 
-    /// A tick has looked at all that it holds.
-    pub fn looked(&mut self, _looks: &[Seen], _now_ms: i64) {}
-
     /// An action is granted. (2)
     pub fn granted(&mut self, index: usize, at_ms: i64) {
         let settings = self.settings.clone();
@@ -137,7 +136,7 @@ impl Witness {
     }
 
     /// An action is sent. (1)
-    pub fn acting(&mut self, wanted: &Wanted, at_ms: i64, webhook: Webhook) {
+    pub fn acting(&mut self, wanted: &Wanted, at_ms: i64, heard: Heard) {
         self.actions += 1;
         if wanted.action != Action::Connect {
             return;
@@ -167,13 +166,14 @@ impl Witness {
         }
         let closed_ms = closed_since.map_or(0, |since| at_ms - since);
         let tried = watched.blind_ms.is_some_and(|at| at_ms - at < 3_600_000);
-        let dials = match webhook {
-            Webhook::Live { last_connecting } => {
-                last_connecting.is_some_and(|last| at_ms - last.as_ms() < steady_ms)
-            }
-            Webhook::Unproven => false,
-        };
-        let by_webhook = matches!(webhook, Webhook::Live { .. }) && !dials;
+        let dials = heard
+            .last_connecting
+            .is_some_and(|last| at_ms - last.as_ms() < steady_ms);
+        // Something came since it was last seen open.
+        let told = heard
+            .last_event
+            .is_some_and(|last| last.as_ms() >= watched.open_ms - 31_000);
+        let by_webhook = told && !dials;
         let blind = closed_ms >= blind_ms && !tried;
         let mut against = Vec::new();
         if !watched.row_open {
@@ -227,7 +227,7 @@ impl Witness {
             self.checks += 1;
             let index = look.index;
             let row = &database.rows[index];
-            let trusted = row.memory().unanswered.is_none();
+            let trusted = row.state.unanswered.is_none();
             let seen = match &look.observation {
                 Observation::Seen { memory, .. } => Some(*memory),
                 Observation::Failed(_) => None,
@@ -283,8 +283,16 @@ impl Witness {
 
     /// After a tick, in a world where triggers are punctual: what one action would restore is
     /// restored in time. (4) `allowance_ms` is how long it may take from now on, were it to begin
-    /// now; `None` where the monitor must not act.
-    pub fn curable(&mut self, index: usize, truth: &Truth, allowance_ms: Option<i64>, now_ms: i64) {
+    /// now; `None` where the monitor must not act. `heard_ms` is when our webhook last told of a
+    /// dial, however late: the wait begins there.
+    pub fn curable(
+        &mut self,
+        index: usize,
+        truth: &Truth,
+        allowance_ms: Option<i64>,
+        heard_ms: Option<i64>,
+        now_ms: i64,
+    ) {
         let curable = truth.restored_by.is_some();
         let watched = &mut self.watched[index];
         watched.curable = match (curable, allowance_ms, watched.curable) {
@@ -292,6 +300,7 @@ impl Witness {
             (true, Some(allowance_ms), None) => Some((now_ms, allowance_ms)),
             // What was known at the start may turn out worse, and then takes longer.
             (true, Some(allowance_ms), Some((since_ms, before_ms))) => {
+                let since_ms = heard_ms.map_or(since_ms, |heard_ms| since_ms.max(heard_ms));
                 Some((since_ms, before_ms.max(allowance_ms)))
             }
         };
@@ -309,15 +318,22 @@ impl Witness {
     }
 
     /// When faults have been over for long enough. (6)
-    pub fn agrees(&mut self, index: usize, truth: &Truth, status: Status, now_ms: i64) {
+    pub fn agrees(&mut self, index: usize, truth: &Truth, state: &Instance, now_ms: i64) {
+        let status = state.status;
         let agrees = match truth.cure {
+            // Unlinked on the phone while nothing dials: the gateway itself learns it with the next
+            // dial, and none is to come from us any more.
+            Cure::Person if truth.session && state.halted_at.is_some() => {
+                status == Status::Disconnected
+            }
             Cure::Healthy => status == Status::Connected,
             Cure::Person => matches!(status, Status::WaitingQr | Status::Blocked),
             Cure::Operator if truth.line == "zombie" => status == Status::Zombie,
             _ => !matches!(status, Status::WaitingQr | Status::Blocked | Status::Zombie),
         };
         if !agrees {
-            let what = format!("instance {index}: shown as {status:?}, and it is {truth:?}");
+            let what =
+                format!("instance {index}: shown as {status:?}, and it is {truth:?}, {state:?}");
             self.violated(6, now_ms, what);
         }
     }
@@ -326,6 +342,9 @@ impl Witness {
 impl Watched {
     fn note(&mut self, seen: Option<MemoryState>, at_ms: i64) {
         let Some(state) = seen else { return };
+        if state == MemoryState::Open {
+            self.open_ms = at_ms;
+        }
         self.run = match self.run {
             Some(run) if run.state == state && at_ms - run.last_ms <= 95_000 => Some(Run {
                 last_ms: at_ms,
