@@ -11,7 +11,7 @@ use super::instance::{Disconnection, Instance, Qr, RowStatus};
 use super::line::{Hang, Line, Memory, Unreachable};
 use super::process::Process;
 use super::rng::Rng;
-use super::webhook::{EVENTS, Webhook};
+use super::webhook::{Webhook, events};
 
 /// How a gateway is made.
 #[derive(Clone, Debug)]
@@ -211,7 +211,7 @@ impl Gateway {
                 url: url.to_owned(),
                 headers: None,
                 enabled: true,
-                events: EVENTS.map(str::to_owned).to_vec(),
+                events: events().map(str::to_owned).collect(),
                 by_events: false,
                 base64: false,
                 written: [now.clone(), now],

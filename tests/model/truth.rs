@@ -3,7 +3,7 @@
 use super::faults::HttpFault;
 use super::gateway::Gateway;
 use super::instance::RowStatus;
-use super::line::{Cause, Line, Memory};
+use super::line::{Line, Memory};
 use super::process::Process;
 
 /// Who alone can bring an instance back.
@@ -115,11 +115,10 @@ impl Gateway {
             Line::Zombie => Cure::Operator,
             Line::Cut | Line::LookupHung if !instance.loaded => Cure::Operator,
             _ if !instance.session || instance.revoked.is_some() => Cure::Person,
+            _ if instance.doubled || self.whatsapp.version_refused => Cure::Operator,
+            _ if instance.replaced => Cure::Person,
             Line::Cut | Line::LookupHung => Cure::Connect,
             Line::LoginHung => Cure::Restart,
-            Line::Rounds(rounds) if rounds.cause == Cause::VersionRefused => Cure::Operator,
-            _ if instance.doubled => Cure::Operator,
-            Line::Rounds(rounds) if rounds.cause == Cause::Replaced => Cure::Person,
             Line::Lookup | Line::Login | Line::Rounds(_) => Cure::Itself,
             Line::Pairing => Cure::Person,
         }
