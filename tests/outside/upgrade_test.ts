@@ -169,12 +169,9 @@ Deno.test("over the previous version at work: all is kept, nothing invented, and
     const { tick_id } = held;
     const written = held.instances.map(({ id }) => id);
     for (const _ of ["the first time", "repeated"]) {
-      assert.deepEqual(await ledger.call(FINISH, { tick_id, results }), {
-        written,
-        stale: [],
-        lost: [],
-        report: null,
-      });
+      // The old function reads no more than this.
+      const { alerts: _, ...answer } = await ledger.call(FINISH, { tick_id, results });
+      assert.deepEqual(answer, { written, stale: [], lost: [], report: null });
     }
     await ledger.finish(given_back, [], given_back.instances);
     assert.deepEqual(await history(ledger), {

@@ -321,6 +321,8 @@ pub fn interrupt(plan: &Plan, phase_ms: i64, length_ms: i64) -> Vec<Outage> {
         if let Some((at_ms, begins)) = to_come.pop_if(|(at_ms, _)| *at_ms <= next_trigger_ms) {
             if begins {
                 world.gateway.inflict(at_ms, &fault);
+                let dropped = Fault::Drop(world.names[0].clone(), 428);
+                world.gateway.inflict(at_ms, &dropped);
             } else {
                 world.gateway.heal(at_ms, &fault);
             }

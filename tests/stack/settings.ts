@@ -7,6 +7,12 @@ const SECRET = new Set(["alert_url", "alert_secret"]);
 /** A setting that does not exist, or a value it does not take. */
 export class SettingError extends Error {}
 
+/** A setting's value, as it may be shown. */
+function shown(name: string, value: unknown): string {
+  if (value === null || value === undefined) return "null";
+  return SECRET.has(name) ? "(secret)" : String(value);
+}
+
 /** Changes settings in order; gives what puts the old values back. */
 export async function changeSettings(
   database: Database,
@@ -19,7 +25,7 @@ export async function changeSettings(
   );
   if (!before) throw new SettingError("whatsapp_monitor.settings has no row");
   const listing = [...columns.keys()]
-    .map((name) => `  ${name} = ${SECRET.has(name) ? "(secret)" : before.row[name] ?? "null"}`)
+    .map((name) => `  ${name} = ${shown(name, before.row[name])}`)
     .join("\n");
   // All or none: a database that outlives the run is not left half changed.
   await database.transaction(null, async (query) => {
