@@ -55,7 +55,11 @@ pub fn lines(checked: &[Checked]) -> Vec<String> {
 fn about(checked: &Checked) -> Vec<String> {
     let organization = single_line(&checked.organization_id);
     let why = checked.reason.map_or_else(String::new, |reason| {
-        format!(" [{}: {}]", reason.code(), reason.text())
+        format!(
+            " [{}: {}]",
+            reason.code(),
+            reason.diagnosis().portuguese.text()
+        )
     });
     let mut lines = vec![format!("🔍 Verificando conexão para org {organization}...")];
     lines.push(match checked.now {

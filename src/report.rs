@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::monitor::Status;
+use crate::monitor::{Status, diagnosis};
 use crate::store::tick::{PlainReason, Reported};
 
 /// The report of a run. Its fields are part of the HTTP interface.
@@ -58,13 +58,33 @@ pub struct InstanceReport {
     /// Whether this run checked it.
     pub checked_now: bool,
     /// Why it is in its status; null if no reason counts.
-    pub reason: Option<PlainReason>,
+    pub reason: Option<ReportedReason>,
     /// What was decided at its last check.
     pub action: String,
     /// What the last action on it came to.
     pub verdict: Option<String>,
     /// When it is due again, in ISO 8601.
     pub next_check_at: Option<String>,
+}
+
+/// A reason in the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReportedReason {
+    /// A short name.
+    #[serde(flatten)]
+    plain: PlainReason,
+    /// The same sentence in English.
+    text_en: String,
+}
+
+impl From<PlainReason> for ReportedReason {
+    fn from(plain: PlainReason) -> Self {
+        let words = diagnosis::diagnosis(&plain.code).unwrap_or(diagnosis::UNKNOWN);
+        Self {
+            text_en: words.english.text(),
+            plain,
+        }
+    }
 }
 
 impl InstanceReport {
@@ -76,7 +96,7 @@ impl InstanceReport {
             status: instance.status,
             since: instance.since,
             checked_now,
-            reason: instance.reason,
+            reason: instance.reason.map(ReportedReason::from),
             action: instance.action.unwrap_or_else(|| "none".to_owned()),
             verdict: instance.verdict,
             next_check_at: instance.next_check_at,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::monitor::Timestamp;
+use crate::monitor::{Timestamp, diagnosis};
 use crate::store::alerts::{Alert, Kind};
 use crate::store::tick::PlainReason;
 
@@ -22,8 +22,10 @@ struct Facts<'a> {
     id: &'a str,
     kind: Kind,
     organization_id: Option<&'a str>,
-    instance_name: &'a str,
+    instance_name: Option<&'a str>,
     gateway_url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    affected: Option<u32>,
     since: String,
     until: Option<String>,
     duration_s: i64,
@@ -41,8 +43,9 @@ pub fn body(alert: &Alert, now: Timestamp) -> Result<String, serde_json::Error> 
             id: &alert.id,
             kind: alert.kind,
             organization_id: alert.organization_id.as_deref(),
-            instance_name: &alert.instance_name,
+            instance_name: alert.instance_name.as_deref(),
             gateway_url: without_credentials(&alert.gateway_url),
+            affected: alert.affected,
             since: iso(alert.since_ms),
             until: alert.until_ms.map(iso),
             duration_s: seconds(
@@ -56,14 +59,7 @@ pub fn body(alert: &Alert, now: Timestamp) -> Result<String, serde_json::Error> 
 
 /// What people read: a line in Portuguese, a line in English.
 pub fn text(alert: &Alert, now: Timestamp) -> String {
-    let name = quoted(&alert.instance_name);
-    let of = |word: &str| {
-        alert
-            .organization_id
-            .as_deref()
-            .map_or_else(String::new, |id| format!(" ({word} {})", quoted(id)))
-    };
-    let (em, of) = (of("organização"), of("organization"));
+    let (quem, who) = subject(alert);
     let end_ms = alert.until_ms.unwrap_or_else(|| now.as_ms());
     let lasted = duration(seconds(alert.since_ms, end_ms));
     let (desde, since) = (portuguese(alert.since_ms), english(alert.since_ms));
@@ -72,52 +68,48 @@ pub fn text(alert: &Alert, now: Timestamp) -> String {
         Kind::Down => {
             let (motivo, why) = why(alert.reason.as_ref());
             format!(
-                "🔴 WhatsApp fora do ar: {name}{em} desde {desde}, há {lasted}. {motivo}\n\
-                 🔴 WhatsApp is down: {name}{of} since {since}, {lasted} ago. {why}"
+                "🔴 WhatsApp fora do ar: {quem} desde {desde}, há {lasted}. {motivo}\n\
+                 🔴 WhatsApp is down: {who} since {since}, {lasted} ago. {why}"
             )
         }
         Kind::Up => format!(
-            "🟢 WhatsApp voltou: {name}{em} em {ate}, após {lasted} fora do ar (desde {desde}).\n\
-             🟢 WhatsApp is back: {name}{of} at {until}, after {lasted} down (since {since})."
+            "🟢 WhatsApp voltou: {quem} em {ate}, após {lasted} fora do ar (desde {desde}).\n\
+             🟢 WhatsApp is back: {who} at {until}, after {lasted} down (since {since})."
         ),
     }
 }
 
-/// Why, and what to do, in both languages.
-fn why(reason: Option<&PlainReason>) -> (String, &'static str) {
-    let what = match reason.map(|reason| reason.code.as_str()) {
-        Some("401") => "The device was unlinked on the phone or logged out; scan a new QR code.",
-        Some("402") => {
-            "WhatsApp has restricted the account for now; wait before you scan a new QR code."
-        }
-        Some("403") => {
-            "WhatsApp has banned this number; do not reconnect, look at the account on the phone."
-        }
-        Some("406") => {
-            "WhatsApp has refused this number (a ban); look at the account on the phone."
-        }
-        Some("408") => {
-            "The gateway deleted the session after a network failure (Evolution 2.4); scan a new QR code."
-        }
-        Some("logged_out") => "The session has ended; scan a new QR code.",
-        Some("never_paired") => "The instance was never connected; scan the QR code.",
-        Some("waiting_for_scan") => "A QR code waits to be scanned.",
-        Some("qr_limit") => {
-            "The limit of QR codes is reached; make a new one when you can scan it."
-        }
-        Some(_) => "Look at the phone and at the gateway.",
-        None => {
-            return (
-                "O gateway costuma reconectar sozinho; se isto durar, verifique o celular e o \
-                 gateway."
-                    .to_owned(),
-                "The gateway usually reconnects by itself; if this lasts, look at the phone and at \
-                 the gateway.",
-            );
-        }
+/// Who is down, in both languages: an instance, or a gateway with all of its.
+fn subject(alert: &Alert) -> (String, String) {
+    let Some(name) = &alert.instance_name else {
+        let gateway = quoted(&without_credentials(&alert.gateway_url));
+        let count = alert.affected.unwrap_or_default();
+        return (
+            format!("o gateway {gateway} ({count} instâncias)"),
+            format!("the gateway {gateway} ({count} instances)"),
+        );
     };
-    let sentence = reason.map_or_else(String::new, |reason| harmless(&reason.text));
-    (sentence, what)
+    let name = quoted(name);
+    let of = |word: &str| {
+        alert
+            .organization_id
+            .as_deref()
+            .map_or_else(String::new, |id| format!(" ({word} {})", quoted(id)))
+    };
+    (
+        format!("{name}{}", of("organização")),
+        format!("{name}{}", of("organization")),
+    )
+}
+
+/// Why, and what to do, in both languages. What stands in the database is what was told then.
+fn why(reason: Option<&PlainReason>) -> (String, String) {
+    let Some(reason) = reason else {
+        let words = diagnosis::DROPPED;
+        return (words.portuguese.text(), words.english.text());
+    };
+    let words = diagnosis::diagnosis(&reason.code).unwrap_or(diagnosis::UNKNOWN);
+    (harmless(&reason.text), words.english.text())
 }
 
 /// A name as it may stand in a message. Names come from users. Between backticks nothing is a
@@ -240,8 +232,9 @@ mod tests {
             kind,
             attempts: 0,
             organization_id: Some("org".to_owned()),
-            instance_name: "loja".to_owned(),
+            instance_name: Some("loja".to_owned()),
             gateway_url: "https://gw.example".to_owned(),
+            affected: None,
             since_ms: SINCE_MS,
             until_ms: (kind == Kind::Up).then_some(SINCE_MS + 3_900_000),
             reason: None,
@@ -258,10 +251,10 @@ mod tests {
         assert_eq!(
             text(&dropped, after_s(185)),
             "🔴 WhatsApp fora do ar: `loja` (organização `org`) desde 23/11/2026 14:02 UTC, há 3 \
-             min. O gateway costuma reconectar sozinho; se isto durar, verifique o celular e o \
+             min. A conexão com o WhatsApp caiu; o gateway costuma reconectar sozinho; se isto durar, verifique o celular e o \
              gateway.\n\
              🔴 WhatsApp is down: `loja` (organization `org`) since 2026-11-23 14:02 UTC, 3 min \
-             ago. The gateway usually reconnects by itself; if this lasts, look at the phone and \
+             ago. The connection to WhatsApp was lost; the gateway usually reconnects by itself; if this lasts, look at the phone and \
              at the gateway."
         );
         let banned = Alert {
@@ -277,7 +270,28 @@ mod tests {
         assert!(portuguese.ends_with(
             "`loja` desde 23/11/2026 14:02 UTC, há 0 s. O WhatsApp bloqueou este número."
         ));
-        assert!(english.ends_with("0 s ago. WhatsApp has banned this number; do not reconnect, look at the account on the phone."));
+        assert!(english.ends_with("0 s ago. WhatsApp has banned this number; do not reconnect; look at the account on the phone."));
+    }
+
+    #[test]
+    fn an_outage_of_a_gateway_is_told_once_for_all_its_instances() {
+        let gateway = Alert {
+            organization_id: None,
+            instance_name: None,
+            affected: Some(12),
+            reason: Some(PlainReason {
+                code: "connection_refused".to_owned(),
+                text: "O gateway recusou a conexão; verifique se ele está no ar.".to_owned(),
+            }),
+            ..alert(Kind::Down)
+        };
+        assert_eq!(
+            text(&gateway, after_s(60)),
+            "🔴 WhatsApp fora do ar: o gateway `https://gw.example` (12 instâncias) desde 23/11/2026 \
+             14:02 UTC, há 1 min. O gateway recusou a conexão; verifique se ele está no ar.\n\
+             🔴 WhatsApp is down: the gateway `https://gw.example` (12 instances) since 2026-11-23 \
+             14:02 UTC, 1 min ago. The gateway refused the connection; see whether it is up."
+        );
     }
 
     #[test]

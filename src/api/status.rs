@@ -6,6 +6,7 @@ use super::Context;
 use super::auth::{self, Presented};
 use super::reply::Reply;
 use super::start::{unauthorized, unavailable};
+use crate::monitor::diagnosis;
 use crate::store::Store;
 use crate::store::status::{StatusAnswer, StatusRequest};
 
@@ -28,9 +29,23 @@ pub async fn answer(context: &Context<'_>) -> Reply {
     match store.status(&request).await {
         Ok(StatusAnswer::Accepted { now, instances }) => Reply::json(
             200,
-            &json!({ "success": true, "now": now, "instances": Value::from(instances) }),
+            &json!({
+                "success": true,
+                "now": now,
+                "instances": instances.into_iter().map(in_english).collect::<Value>(),
+            }),
         ),
         Ok(StatusAnswer::Unauthorized) => unauthorized(),
         Err(error) => unavailable(&error),
     }
+}
+
+/// The same instance, its reason in English too.
+fn in_english(mut instance: Value) -> Value {
+    let code = instance["reason"]["code"].as_str();
+    let words = code.map(|code| diagnosis::diagnosis(code).unwrap_or(diagnosis::UNKNOWN));
+    if let Some(words) = words {
+        instance["reason"]["text_en"] = words.english.text().into();
+    }
+    instance
 }

@@ -326,15 +326,17 @@ impl Instance {
 
     /// The reason where the connection comes and goes.
     fn unstable(&self, at: Timestamp, settings: &Settings) -> Option<Reason> {
-        self.changes
-            .flapping(at, settings)
-            .then_some(Reason::Unstable)
+        self.changes.flapping(at, settings).then(|| {
+            self.halted_at
+                .map_or(Reason::Unstable, |_| Reason::MadeWorse)
+        })
     }
 
     /// A bad check that looks transient: the gateway is expected to redial by itself.
     fn dropped(self, at: Timestamp, settings: &Settings) -> Self {
         let was_down = self.is_down();
-        let reason = self.unstable(at, settings);
+        let halted = self.halted_at.map(|_| Reason::MadeWorse);
+        let reason = self.unstable(at, settings).or(halted);
         // After a scan the gateway logs in once more (515): that is not shown as a drop at once.
         let after_scan = self.status.needs_person();
         let next = self.bad_check(at, settings);

@@ -12,6 +12,7 @@
 //! | [`reading`] | what memory state and row state mean together |
 //! | [`status`] | what is shown and stored |
 //! | [`reason`] | why, in plain words |
+//! | [`diagnosis`] | the same, in words for people |
 //! | [`instance`] | what is remembered of an instance between two checks |
 //! | [`check`] | which questions a check takes |
 //! | [`capabilities`] | what can be asked and expected of a gateway |
@@ -26,6 +27,7 @@
 pub mod attempt;
 pub mod capabilities;
 pub mod check;
+pub mod diagnosis;
 pub mod gateway;
 pub mod instance;
 pub mod jitter;

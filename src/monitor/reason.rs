@@ -95,6 +95,8 @@ pub enum Reason {
     Zombie,
     /// The connection comes and goes without settling.
     Unstable,
+    /// An action of the monitor has made things worse, and nothing more is done.
+    MadeWorse,
     /// The instance reaches WhatsApp through an official interface: there is no connection to watch.
     Socketless,
     /// The gateway's process is starting.
@@ -117,6 +119,7 @@ impl Reason {
             Self::WaitingForScan => "waiting_for_scan",
             Self::QrLimit => "qr_limit",
             Self::Zombie => "zombie",
+            Self::MadeWorse => "made_worse",
             Self::Unstable => "unstable",
             Self::Socketless => "no_connection_to_watch",
             Self::Booting => "booting",
@@ -142,90 +145,6 @@ impl Reason {
                 ConfigFault::PrivateAddress => "private_address",
                 ConfigFault::Redirected => "redirected",
                 ConfigFault::LicenceRequired => "licence_required",
-            },
-        }
-    }
-
-    /// One plain sentence for the monitor's users.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::Final(FinalReason::LoggedOut) => {
-                "O aparelho foi desconectado no celular ou saiu da conta; escaneie um novo QR code."
-            }
-            Self::Final(FinalReason::Restricted) => {
-                "O WhatsApp restringiu a conta temporariamente; aguarde antes de escanear um novo QR code."
-            }
-            Self::Final(FinalReason::Banned) => {
-                "O WhatsApp bloqueou este número; não reconecte, verifique a conta no celular."
-            }
-            Self::Final(FinalReason::NotAcceptable) => {
-                "O WhatsApp recusou este número (bloqueio); verifique a conta no celular."
-            }
-            Self::Final(FinalReason::ConnectionLost) => {
-                "O gateway apagou a sessão após uma queda de rede (Evolution 2.4); escaneie um novo QR code."
-            }
-            Self::LoggedOut => "A sessão foi encerrada; escaneie um novo QR code.",
-            Self::NeverPaired => "A instância nunca foi conectada; escaneie o QR code.",
-            Self::WaitingForScan => "Aguardando a leitura do QR code.",
-            Self::QrLimit => {
-                "O limite de QR codes foi atingido; gere um novo quando puder escaneá-lo."
-            }
-            Self::Zombie => {
-                "O gateway diz que está conectado, mas não há conexão com o WhatsApp; reinicie o processo da Evolution (não precisa de QR code)."
-            }
-            Self::Unstable => {
-                "A conexão cai e volta sem parar; talvez outro servidor use o mesmo número: desligue-o ou reinicie o processo da Evolution."
-            }
-            Self::Socketless => {
-                "A instância usa a API oficial, sem conexão que possa cair; o monitor não a acompanha."
-            }
-            Self::Booting => "O gateway está iniciando e ainda não carregou a instância.",
-            Self::Fault(Fault::Gateway(fault)) => match fault {
-                GatewayFault::Refused => "O gateway recusou a conexão; verifique se está no ar.",
-                GatewayFault::NameNotFound => {
-                    "O endereço do gateway não existe (DNS); verifique a URL."
-                }
-                GatewayFault::Tls => "O certificado TLS do gateway não é válido.",
-                GatewayFault::Broken => "A conexão com o gateway caiu antes da resposta.",
-                GatewayFault::TimedOut => "O gateway não respondeu a tempo.",
-                GatewayFault::ServerError(_) => "O gateway respondeu com um erro interno (5xx).",
-                GatewayFault::DatabaseDown => "O banco de dados do gateway não responde.",
-                GatewayFault::KeyUnconfirmed => {
-                    "O gateway recusou a chave de API, mas parou de responder antes de se confirmar o motivo."
-                }
-                GatewayFault::NotJson(_) => {
-                    "O endereço do gateway respondeu com uma página, não com a API; talvez o proxy esteja sem o gateway."
-                }
-                GatewayFault::Unintelligible(_) => {
-                    "O gateway respondeu de uma forma que o monitor não conhece."
-                }
-                GatewayFault::TooLarge => "A resposta do gateway é grande demais.",
-                GatewayFault::Untrusted => {
-                    "O gateway falha para a maioria das suas instâncias ou acaba de voltar; aguarde."
-                }
-            },
-            Self::Fault(Fault::Config(fault)) => match fault {
-                ConfigFault::WrongKey => {
-                    "O gateway recusou a chave de API; corrija a chave desta instância."
-                }
-                ConfigFault::UnknownInstance => {
-                    "O gateway não conhece uma instância com este nome; corrija o nome ou crie a instância."
-                }
-                ConfigFault::UnknownRoute => {
-                    "O endereço responde, mas não é a Evolution API; corrija a URL do gateway."
-                }
-                ConfigFault::BadUrl => {
-                    "A URL do gateway não é válida; use http:// ou https:// e o endereço, sem usuário, senha, ? ou #."
-                }
-                ConfigFault::PrivateAddress => {
-                    "A URL do gateway aponta para um endereço privado, que o Supabase não alcança; use um endereço público."
-                }
-                ConfigFault::Redirected => {
-                    "A URL do gateway redireciona para outro endereço; use o endereço final (por exemplo, https://)."
-                }
-                ConfigFault::LicenceRequired => {
-                    "O gateway exige a ativação da licença antes de funcionar (Evolution 2.4)."
-                }
             },
         }
     }

@@ -65,10 +65,13 @@ pub struct Alert {
     pub attempts: u32,
     /// The organization that the instance belongs to, while there is one.
     pub organization_id: Option<String>,
-    /// The instance's name on the gateway.
-    pub instance_name: String,
+    /// The instance's name on the gateway; `None` where the outage is the gateway's own.
+    pub instance_name: Option<String>,
     /// Where that lives.
     pub gateway_url: String,
+    /// How many instances an outage of the gateway affects.
+    #[serde(default)]
+    pub affected: Option<u32>,
     /// When the outage began, in milliseconds since the Unix epoch.
     pub since_ms: i64,
     /// When it ended, where the alert is about that.

@@ -273,7 +273,7 @@ impl From<Reason> for PlainReason {
     fn from(reason: Reason) -> Self {
         Self {
             code: reason.code().to_owned(),
-            text: reason.text().to_owned(),
+            text: reason.diagnosis().portuguese.text(),
         }
     }
 }

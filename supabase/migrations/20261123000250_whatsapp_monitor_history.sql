@@ -32,12 +32,30 @@ create table if not exists whatsapp_monitor.outages (
   reason_text  text
 );
 comment on table whatsapp_monitor.outages is
-  'One row per outage: from its first bad check to the first good one. ended_at is null while it goes on.';
+  'One row per outage, of an instance or of a whole gateway: from its first bad check to the first good one. ended_at is null while it goes on.';
 
 alter table whatsapp_monitor.outages
   add column if not exists actions jsonb;
 comment on column whatsapp_monitor.outages.actions is
   'What was done during it, and what came of each: [{action, grounds, at, verdict}].';
+
+-- A gateway has outages too: one for all its instances, which have none of their own meanwhile.
+alter table whatsapp_monitor.outages
+  add column if not exists gateway_id bigint references whatsapp_monitor.gateways,
+  alter column instance_id drop not null;
+do $$
+begin
+  if not exists (
+    select from pg_constraint
+    where conrelid = 'whatsapp_monitor.outages'::regclass
+      and conname = 'outages_of_one_thing') then
+    alter table whatsapp_monitor.outages
+      add constraint outages_of_one_thing check (num_nonnulls(instance_id, gateway_id) = 1);
+  end if;
+end
+$$;
+create unique index if not exists outages_one_open_of_gateway
+  on whatsapp_monitor.outages (gateway_id) where ended_at is null and gateway_id is not null;
 
 create unique index if not exists outages_one_open
   on whatsapp_monitor.outages (instance_id) where ended_at is null;

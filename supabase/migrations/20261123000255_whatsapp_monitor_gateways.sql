@@ -38,7 +38,8 @@ $$;
 
 -- Keeps what a tick learned of the gateways: only what is new, and never waiting for another tick
 -- that writes the same. One time for both columns: a gateway that was asked when it came back was
--- not asked before it. A new memory counts where it was made from the present one.
+-- not asked before it. A new memory counts where it was made from the present one, and then an
+-- outage of the gateway begins or ends with it.
 --
 -- seen: [{url, version, capabilities, version_asked: boolean, clock_ahead_ms, reachable: boolean or
 --        null, state_version, state, fault: {code, text} or null, down_since_ms, recovered_ms,
@@ -48,7 +49,11 @@ returns void
 language plpgsql
 set search_path = ''
 as $$
+declare
+  v_tell boolean;
 begin
+  select t.alert_url is not null into strict v_tell from whatsapp_monitor.settings t;
+
   with learned as (
     select * from jsonb_to_recordset(seen)
       as s (url text, version text, capabilities jsonb, version_asked boolean,
@@ -63,6 +68,35 @@ begin
        or (l.reachable is not null and l.reachable is distinct from g.reachable)
     order by g.id
     for update of g skip locked
+  ),
+  closed as (
+    update whatsapp_monitor.outages o
+    set ended_at = greatest(o.started_at, coalesce(to_timestamp(f.recovered_ms / 1000.0),
+                                                   statement_timestamp()))
+    from free f
+    where f.changed and f.down_since_ms is null and o.gateway_id = f.id and o.ended_at is null
+    returning o.id
+  ),
+  opened as (
+    insert into whatsapp_monitor.outages
+      (gateway_id, started_at, confirmed_at, reason_code, reason_text)
+    select f.id, to_timestamp(f.down_since_ms / 1000.0), statement_timestamp(),
+           f.fault ->> 'code', f.fault ->> 'text'
+    from free f
+    where f.changed and f.down_since_ms is not null
+    on conflict (gateway_id) where ended_at is null and gateway_id is not null do nothing
+    returning id
+  ),
+  told as (
+    insert into whatsapp_monitor.alerts (outage_id, kind)
+    select o.id, 'down' from opened o where v_tell
+    union all
+    select c.id, 'up'
+    from closed c
+    join whatsapp_monitor.alerts d
+      on d.outage_id = c.id and d.kind = 'down' and d.gave_up_at is null
+    where v_tell
+    on conflict do nothing
   )
   update whatsapp_monitor.gateways g
   set version          = coalesce(f.version, g.version),

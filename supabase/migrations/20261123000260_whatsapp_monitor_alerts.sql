@@ -147,6 +147,9 @@ begin
                  limit 1),
                'instance_name', i.name,
                'gateway_url', g.url,
+               'affected', case when o.gateway_id is not null then (
+                 select count(*) from whatsapp_monitor.instances n
+                 where n.gateway_id = g.id and n.removed_at is null) end,
                'since_ms', whatsapp_monitor.epoch_ms(o.started_at),
                'until_ms', case when a.kind = 'up' then whatsapp_monitor.epoch_ms(o.ended_at) end,
                'reason', case when o.reason_code is not null
@@ -154,8 +157,8 @@ begin
              ) order by o.confirmed_at, a.id))
     from whatsapp_monitor.alerts a
     join whatsapp_monitor.outages o on o.id = a.outage_id
-    join whatsapp_monitor.instances i on i.id = o.instance_id
-    join whatsapp_monitor.gateways g on g.id = i.gateway_id
+    left join whatsapp_monitor.instances i on i.id = o.instance_id
+    join whatsapp_monitor.gateways g on g.id = coalesce(o.gateway_id, i.gateway_id)
     where a.held_by = tick and a.due_at > v_now
     having count(*) > 0);
 end

@@ -1,5 +1,6 @@
 /** Gateways are rows: what they are, whether they can be reached, and what is wrong with them. */
 import assert from "node:assert/strict";
+import { startReceiver } from "./receiver.ts";
 import { startWorld, type World } from "./support.ts";
 
 async function inWorld(work: (world: World) => Promise<void>): Promise<void> {
@@ -121,6 +122,16 @@ Deno.test("a gateway's clock is compared with the database's, and moves nothing"
     assert.ok(Math.abs(Number(clock_ahead_ms) - hours_ms) < 60_000, String(clock_ahead_ms));
   }));
 
+/** The outages of the gateway, and of its instances. */
+async function outages({ database }: World) {
+  const rows = await database.query<Record<string, unknown>>(
+    `select gateway_id is not null as gateway, reason_code, ended_at is not null as over,
+       started_at < confirmed_at as dated_back
+     from whatsapp_monitor.outages order by id`,
+  );
+  return rows;
+}
+
 /** Time passes: what the monitor remembers of the gateway happened so much earlier. */
 async function pass({ database }: World, seconds: number): Promise<void> {
   await database.query(
@@ -147,6 +158,10 @@ Deno.test("a gateway that fails for most is found at fault, and left alone for a
   inWorld(async (world) => {
     world.gateway.set("c", "open");
     await world.watch("c");
+    const receiver = startReceiver();
+    await world.database.query("update whatsapp_monitor.settings set alert_url = $1", [
+      receiver.url,
+    ]);
     await world.tick();
     assert.deepEqual(await health(world), { fault_code: null, down: false, cooling: null });
     await world.gateway.behave("html");
@@ -156,6 +171,8 @@ Deno.test("a gateway that fails for most is found at fault, and left alone for a
     await world.tick();
     await world.tick();
     assert.deepEqual(await health(world), { fault_code: "not_json", down: true, cooling: null });
+    const outage = { gateway: true, reason_code: "not_json", dated_back: true };
+    assert.deepEqual(await outages(world), [{ ...outage, over: false }], "one, and for all");
     await world.gateway.behave("up");
     world.gateway.set("c", "logged_out");
     await world.tick();
@@ -164,9 +181,17 @@ Deno.test("a gateway that fails for most is found at fault, and left alone for a
     assert.deepEqual(await health(world), { fault_code: null, down: false, cooling: true });
     const c = report.instances.find(({ instance_name }) => instance_name === "c")!;
     assert.equal(c.reason?.code, "gateway_unstable", "nothing bad is believed so early");
+    assert.deepEqual(await outages(world), [{ ...outage, over: true }]);
     await pass(world, 61);
     const after = (await world.tick()).instances.find(({ instance_name }) =>
       instance_name === "c"
     )!;
     assert.deepEqual([after.status, after.reason?.code], ["waiting_qr", "401"]);
+    const told = receiver.deliveries.map(({ alert }) => [
+      alert.kind,
+      alert.instance_name,
+      alert.affected ?? null,
+    ]);
+    await receiver.stop();
+    assert.deepEqual(told, [["down", null, 3], ["up", null, 3], ["down", "c", null]]);
   }));
