@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::monitor::{Ack, Action, Reason, Status};
+use crate::monitor::{Ack, Action, Pause, Reason, Status, Verdict};
 use crate::store::alerts::Settled;
 
 /// Instances up to which each has its own lines. The platform cuts a log at 100 lines in 10 s, so a
@@ -21,6 +21,10 @@ pub struct Checked {
     pub now: Status,
     /// Why, where a reason counts.
     pub reason: Option<Reason>,
+    /// What keeps the monitor from trying again.
+    pub pause: Option<Pause>,
+    /// What earlier attempts came to.
+    pub verdicts: Vec<Verdict>,
 }
 
 /// The lines for the checks of one run, all of which are written to the database.
@@ -28,7 +32,7 @@ pub fn lines(checked: &[Checked]) -> Vec<String> {
     let all = checked.len() <= SMALL_FLEET;
     let told: Vec<&Checked> = checked
         .iter()
-        .filter(|each| all || each.before != each.now)
+        .filter(|each| all || each.before != each.now || !each.verdicts.is_empty())
         .collect();
     let mut lines: Vec<String> = told
         .iter()
@@ -71,6 +75,29 @@ fn about(checked: &Checked) -> Vec<String> {
             format!("⚠️ Conexão perdida (status: ERROR){why}")
         }
     });
+    lines.extend(checked.verdicts.iter().map(|verdict| {
+        match verdict {
+            Verdict::Worked => "✅ Reconexão bem-sucedida!".to_owned(),
+            Verdict::NoEffect => "❌ Erro ao reconectar: a tentativa não teve efeito".to_owned(),
+            Verdict::Refused => "❌ Erro ao reconectar: o gateway recusou".to_owned(),
+            Verdict::MadeWorse => {
+                "❌ Erro ao reconectar: a tentativa piorou a situação; o monitor parou de tentar"
+                    .to_owned()
+            }
+        }
+    }));
+    match checked.pause {
+        Some(Pause::Budget) => {
+            lines.push("⚠️ Limite de tentativas atingido. Aguardando...".to_owned());
+        }
+        Some(Pause::BackOff { left_ms }) => {
+            let seconds = left_ms.div_euclid(1_000) + 1;
+            lines.push(format!(
+                "⏳ Aguardando {seconds}s antes da próxima tentativa..."
+            ));
+        }
+        None => {}
+    }
     if checked.before != checked.now {
         lines.push(format!(
             "📝 Status atualizado no banco: {}",
@@ -106,6 +133,17 @@ pub fn alert_lines(settled: &[Settled]) -> Vec<String> {
         .into_iter()
         .map(|(what, count)| format!("{what}: {count}"))
         .collect()
+}
+
+/// The line when a run begins.
+pub fn starting(organization_id: Option<&str>) -> String {
+    organization_id.map_or_else(
+        || "🚀 Iniciando monitoramento de todas as organizações...".to_owned(),
+        |id| {
+            let organization = single_line(id);
+            format!("🚀 Iniciando monitoramento para org {organization}...")
+        },
+    )
 }
 
 /// The line before an action.
@@ -151,6 +189,8 @@ mod tests {
             before,
             now,
             reason: None,
+            pause: None,
+            verdicts: Vec::new(),
         }
     }
 
@@ -173,6 +213,36 @@ mod tests {
                 "📝 Status atualizado no banco: DESCONECTADO",
                 "💓 Heartbeat enviado (1 de 2 conectadas)",
             ]
+        );
+    }
+
+    #[test]
+    fn what_was_tried_is_told() {
+        let tried = Checked {
+            verdicts: vec![Verdict::NoEffect],
+            pause: Some(Pause::BackOff { left_ms: 28_300 }),
+            ..checked(Status::Disconnected, Status::Disconnected)
+        };
+        let worked = Checked {
+            verdicts: vec![Verdict::Worked],
+            ..checked(Status::Connected, Status::Connected)
+        };
+        let spent = Checked {
+            pause: Some(Pause::Budget),
+            ..checked(Status::Disconnected, Status::Disconnected)
+        };
+        let lines = lines(&[tried, worked, spent]);
+        for line in [
+            "❌ Erro ao reconectar: a tentativa não teve efeito",
+            "⏳ Aguardando 29s antes da próxima tentativa...",
+            "✅ Reconexão bem-sucedida!",
+            "⚠️ Limite de tentativas atingido. Aguardando...",
+        ] {
+            assert!(lines.iter().any(|each| each == line), "{line}");
+        }
+        assert_eq!(
+            starting(Some("a\nb")),
+            "🚀 Iniciando monitoramento para org a b..."
         );
     }
 

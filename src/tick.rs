@@ -103,6 +103,9 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         started_ms: now_ms(),
         gateways: RefCell::default(),
     };
+    if !begun.instances.is_empty() {
+        console::log(&log::starting(order.organization_id.as_deref()));
+    }
     let started_at = begun.now.clone();
     let done = run.ticks(begun).await;
     for line in log::lines(&done.told) {

@@ -51,7 +51,7 @@ pub use observation::{
     ConfigFault, Fault, GatewayFault, Integration, MemoryState, Observation, Profile, Row,
     RowStatus, Socket,
 };
-pub use policy::{Budget, Decision, Evidence, Heard, decide};
+pub use policy::{Budget, Decision, Evidence, Heard, Pause, decide};
 pub use reachability::Reachability;
 pub use reading::{Reading, read};
 pub use reason::{FinalCodes, FinalReason, Reason, RecordedReason};

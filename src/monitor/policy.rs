@@ -84,6 +84,18 @@ impl Decision {
     }
 }
 
+/// What keeps the monitor from trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// There were as many attempts as there may be for now.
+    Budget,
+    /// The time between two attempts is not over.
+    BackOff {
+        /// Milliseconds of it that are left.
+        left_ms: i64,
+    },
+}
+
 /// At most so many actions in any window of so many seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Budget {
@@ -200,6 +212,33 @@ pub fn decide(
     }
 }
 
+/// What keeps the monitor from trying again, where it has tried; `None` where nothing does.
+pub fn pause(
+    id: i64,
+    instance: &Instance,
+    attempts: &[Attempt],
+    evidence: Evidence,
+    settings: &Settings,
+    at: Timestamp,
+) -> Option<Pause> {
+    let case = Case {
+        id,
+        instance,
+        attempts,
+        evidence,
+        settings,
+        at,
+    };
+    if attempts.is_empty() || instance.bad.is_none() {
+        None
+    } else if !case.within_budget() {
+        Some(Pause::Budget)
+    } else {
+        let left_ms = case.back_off_ms();
+        (left_ms > 0).then_some(Pause::BackOff { left_ms })
+    }
+}
+
 /// What a decision is made from.
 #[derive(Clone, Copy)]
 struct Case<'a> {
@@ -289,38 +328,40 @@ impl Case<'_> {
         let waited = self.instance.bad.is_some_and(|bad| {
             self.at.ms_since(bad.first) >= i64::from(self.settings.first_action_after_s) * 1_000
         });
-        let within_budget = Budget::of(self.attempts, self.at, self.settings)
-            .into_iter()
-            .all(|budget| budget.allows(self.attempts, self.at));
         self.evidence.may_act
             && waited
             && self.instance.halted_at.is_none()
-            && self.back_off_is_over()
-            && within_budget
+            && self.back_off_ms() <= 0
+            && self.within_budget()
     }
 
-    /// Whether enough time has passed since the last attempt of this outage. A new outage does not
-    /// inherit the patience of the last one, only its budget.
-    fn back_off_is_over(self) -> bool {
+    fn within_budget(self) -> bool {
+        Budget::of(self.attempts, self.at, self.settings)
+            .into_iter()
+            .all(|budget| budget.allows(self.attempts, self.at))
+    }
+
+    /// Milliseconds until the next attempt may be made; 0 or less where it may be made now. A new
+    /// outage does not inherit the patience of the last one, only its budget.
+    fn back_off_ms(self) -> i64 {
         let Some(last) = self.attempts.last() else {
-            return true;
+            return 0;
         };
-        if last.settling(self.at, self.settings) {
-            return false;
-        }
+        let since_ms = self.at.ms_since(last.at);
         let began = self.instance.bad.map(|bad| bad.first);
         let so_far = self
             .attempts
             .iter()
             .filter(|attempt| began.is_some_and(|began| attempt.at >= began))
             .count();
-        let Some(step) = so_far.checked_sub(1) else {
-            return true;
-        };
-        let wait_s = BACK_OFF_S[step.min(BACK_OFF_S.len() - 1)];
-        let attempt = u32::try_from(so_far).unwrap_or(u32::MAX);
-        let wait_ms = jitter::spread(wait_s * 1_000, self.id, attempt);
-        self.at.ms_since(last.at) >= wait_ms.max(self.settings.settle_ms())
+        let wait_ms = so_far.checked_sub(1).map_or(0, |step| {
+            let wait_s = BACK_OFF_S[step.min(BACK_OFF_S.len() - 1)];
+            let attempt = u32::try_from(so_far).unwrap_or(u32::MAX);
+            jitter::spread(wait_s * 1_000, self.id, attempt)
+        });
+        wait_ms
+            .max(self.settings.settle_ms())
+            .saturating_sub(since_ms)
     }
 
     /// Milliseconds for which the live state is known to be this one without a break.

@@ -5,7 +5,7 @@ use super::attempt::{Attempt, Verdict};
 use super::gateway::{Finding, Gateway};
 use super::instance::Instance;
 use super::observation::Observation;
-use super::policy::{Budget, Decision, Evidence, Heard, decide};
+use super::policy::{Budget, Decision, Evidence, Heard, Pause, decide, pause};
 use super::settings::Settings;
 use super::status::Status;
 use super::time::Timestamp;
@@ -54,6 +54,8 @@ pub struct Conclusion {
     pub verdicts: Vec<(i64, Verdict)>,
     /// What is to be done.
     pub decision: Decision,
+    /// What keeps the monitor from trying again, where it waits.
+    pub pause: Option<Pause>,
     /// What an action must keep to.
     pub budgets: Vec<Budget>,
 }
@@ -80,6 +82,7 @@ pub fn conclude(
                 observation,
                 verdicts,
                 decision: Decision::Nothing,
+                pause: None,
                 budgets: Vec::new(),
             };
             (attempts, conclusion)
@@ -99,6 +102,8 @@ pub fn conclude(
         let (id, at) = (visited.id, visited.at);
         let instance = &conclusion.instance;
         conclusion.decision = decide(id, instance, attempts, evidence, settings, at);
+        conclusion.pause = pause(id, instance, attempts, evidence, settings, at)
+            .filter(|_| conclusion.decision == Decision::Wait);
         conclusion.budgets = Budget::of(attempts, at, settings);
     }
     let conclusions = conclusions

@@ -247,6 +247,12 @@ impl Look<'_> {
             before: claimed.state.status,
             now: conclusion.instance.status,
             reason: conclusion.instance.reason,
+            pause: conclusion.pause,
+            verdicts: conclusion
+                .verdicts
+                .iter()
+                .map(|(_, verdict)| *verdict)
+                .collect(),
         };
         let wanted = match conclusion.decision {
             Decision::Act(action, grounds) => Some(Wanted {

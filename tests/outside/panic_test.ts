@@ -153,7 +153,7 @@ Deno.test("a panic while a tick, a background tick and another request are in fl
         for (const secret of secrets) assert(!log.includes(secret));
         // Nothing but the two lines of each panic, and what ticks say.
         const others = edge.logs.filter((line) =>
-          !/^\[WhatsApp Monitor\] (🔍|✅|📝|💓)/u.test(line)
+          !/^\[WhatsApp Monitor\] (🚀|🔍|✅|📝|💓)/u.test(line)
         );
         assert.equal(others.length, 2 * panicsIn(edge).length, log);
       },
