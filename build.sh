@@ -6,8 +6,8 @@
 #
 #  1. Nothing, when pkg/build.json holds the hash of the present sources. pkg/
 #     is committed, so a clone deploys and runs with Node alone.
-#  2. npm: Deno 2.1.4 (the level of Supabase's edge runtime) and wasm-opt, as
-#     package-lock.json pins them.
+#  2. npm: Deno 2.1.4 (the level of Supabase's edge runtime), wasm-opt and, for
+#     the tests, the Supabase CLI, as package-lock.json pins them.
 #  3. A Rust that can compile for wasm32-unknown-unknown, the first of these:
 #     a. rustup's Rust with that target;
 #     b. the distribution's Rust with its sources (Debian: rustc-web,

@@ -147,6 +147,7 @@ run_tests() {
   if [ "$all" ]; then
     check "cargo clippy for $wasm_target" wasm_clippy
     check "pkg/ built again gives the same bytes" rebuild
+    suite "the deployment" "$deno" test --allow-all --no-check tests/deploy
     suite "the function from outside, on an installed Postgres" outside_on_postgres
     check "Postgres 17" install_postgres_17
     suite "the function from outside, on Postgres 17" \
