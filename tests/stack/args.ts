@@ -13,6 +13,8 @@ export interface DevArgs {
   once: boolean;
   json: boolean;
   gateway: RealGateway | null;
+  /** A fault to play in place of all else, by name; `list` for their names. */
+  scenario: string | null;
   /** Settings for this run, in the order given. */
   settings: { name: string; value: string }[];
   port: number;
@@ -32,8 +34,11 @@ export const USAGE = `Usage: ./build.sh dev [options]
   --gateway URL        monitor this gateway in place of the simulated one; needs --key and --instance
   --key KEY            the gateway's API key
   --instance NAME      an instance on that gateway (repeatable)
+  --scenario NAME      play one fault on the simulated gateway, tick by tick and without waiting
+                       (status 0 if it came out as promised); \`list\` names them
   --set NAME=VALUE     change a setting for this run (repeatable); an empty value means null
-  --port N             listen on 127.0.0.1:N (54321 if not given, 0 for any free port)
+  --port N             listen on 127.0.0.1:N (54321 if not given, 0 for any free port; a scenario
+                       takes any)
   --database URL       use this Postgres in place of the embedded one, as it is
   --migrate            apply the migrations to the database given with --database
   --help               print this
@@ -47,6 +52,7 @@ const VALUES = [
   "--gateway",
   "--key",
   "--instance",
+  "--scenario",
   "--set",
   "--port",
   "--database",
@@ -57,6 +63,8 @@ const REPEATABLE = ["--instance", "--set"];
 export function parseArgs(argv: readonly string[]): DevArgs {
   const given = collect(argv);
   const one = (name: string): string | null => given.get(name)?.[0] ?? null;
+  const scenario = one("--scenario");
+  if (scenario !== null) refuseBeside(given);
   return {
     help: given.has("--help"),
     once: given.has("--once"),
@@ -66,8 +74,9 @@ export function parseArgs(argv: readonly string[]): DevArgs {
       one("--key"),
       given.get("--instance") ?? [],
     ),
+    scenario,
     settings: (given.get("--set") ?? []).map(settingOf),
-    port: portOf(one("--port")),
+    port: portOf(one("--port"), scenario === null ? DEFAULT_PORT : 0),
     database: databaseOf(one("--database")),
     migrate: given.has("--migrate"),
   };
@@ -103,6 +112,17 @@ function collect(argv: readonly string[]): Map<string, string[]> {
   return given;
 }
 
+/** A scenario has a gateway of its own and turns back the database's moments. */
+function refuseBeside(given: Map<string, string[]>): void {
+  const other = ["--gateway", "--database", "--migrate", "--once"].find((name) => given.has(name));
+  if (other) {
+    throw new UsageError(
+      `--scenario does not go with ${other}: it plays on the simulated gateway and the embedded ` +
+        "database, to its end",
+    );
+  }
+}
+
 function gatewayOf(
   url: string | null,
   key: string | null,
@@ -133,8 +153,8 @@ function settingOf(text: string): { name: string; value: string } {
   return { name: name.trim(), value };
 }
 
-function portOf(text: string | null): number {
-  if (text === null) return DEFAULT_PORT;
+function portOf(text: string | null, otherwise: number): number {
+  if (text === null) return otherwise;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
   if (!(port <= 65535)) {
     throw new UsageError(`--port needs a number up to 65535, not ${text}`);

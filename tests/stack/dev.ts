@@ -6,6 +6,10 @@ import { type DevArgs, parseArgs, USAGE, UsageError } from "./args.ts";
 import { sqlError } from "./database.ts";
 import { addDemoInstances, breakingHint } from "./demo.ts";
 import { isReport, mergeReports, renderChanges, renderReport, type Report } from "./report.ts";
+import { SCENARIOS } from "./scenarios/mod.ts";
+import { CheckFailed } from "./scenarios/play.ts";
+import { runScenario } from "./scenarios/run.ts";
+import { renderList } from "./scenarios/story.ts";
 import { changeSettings, SettingError } from "./settings.ts";
 import { type Stack, type StackOptions, startStack } from "./stack.ts";
 
@@ -53,6 +57,15 @@ async function dev(
     console.log(USAGE);
     return 0;
   }
+  const scenario = SCENARIOS.find(({ name }) => name === args.scenario);
+  if (args.scenario === "list") {
+    console.log(renderList(SCENARIOS));
+    return 0;
+  }
+  if (args.scenario !== null && !scenario) {
+    say(`There is no scenario ${args.scenario}. These there are:\n\n${renderList(SCENARIOS)}`);
+    return 2;
+  }
 
   let stack: Stack;
   try {
@@ -64,6 +77,7 @@ async function dev(
   let restoreSettings = () => Promise.resolve();
   try {
     restoreSettings = await changeSettings(stack.database, args.settings);
+    if (scenario) return await runScenario(stack, scenario, { json: args.json, interrupted });
     await addInstances(stack, args);
     describe(stack, args);
     return args.once ? await once(stack, args, interrupted) : await watch(stack, args, interrupted);
@@ -73,6 +87,10 @@ async function dev(
       return 2;
     }
     if (interrupted.aborted) return INTERRUPTED;
+    if (error instanceof CheckFailed) {
+      say(error.message);
+      return 1;
+    }
     const sql = sqlError(error);
     if (!sql) throw error;
     say(
@@ -95,7 +113,8 @@ function start(args: DevArgs, replacements: Replacements): Promise<Stack> {
     standIns: args.database === null,
     migrate: args.database === null || args.migrate,
     env: token ? { WHATSAPP_MONITOR_TOKEN: token } : {},
-    log: (line) => say(`function │ ${line}`),
+    // A scenario tells the same, and more.
+    log: args.scenario === null ? (line) => say(`function │ ${line}`) : undefined,
   });
 }
 

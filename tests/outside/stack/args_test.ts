@@ -7,6 +7,7 @@ const NONE = {
   once: false,
   json: false,
   gateway: null,
+  scenario: null,
   settings: [],
   port: 54321,
   database: null,
@@ -37,6 +38,14 @@ Deno.test("dev arguments: what they mean", () => {
       ],
     },
   );
+  // It listens for itself alone.
+  assert.deepEqual(parse("--scenario list --json"), {
+    ...NONE,
+    json: true,
+    scenario: "list",
+    port: 0,
+  });
+  assert.equal(parse("--scenario fight --port 1").port, 1);
   const name = "Pousada São João / recepção";
   const { gateway } = parseArgs([
     ...["--gateway", "https://g.example/x", "--key", "k"],
@@ -59,6 +68,10 @@ Deno.test("dev arguments: what is wrong with them", () => {
     ["--database mysql://x", /postgres:/],
     ["--key k", /--key needs --gateway/],
     ["--instance i", /--instance needs --gateway/],
+    ["--scenario", /--scenario needs a value/],
+    ["--scenario x --gateway http://x --key k --instance i", /does not go with --gateway/],
+    ["--scenario x --database postgres://x", /does not go with --database/],
+    ["--scenario x --once", /does not go with --once/],
     ["--gateway ftp://x --key k --instance i", /http/],
     ["--gateway http://x --instance i", /needs --key/],
     ["--gateway http://x --key k", /at least one --instance/],

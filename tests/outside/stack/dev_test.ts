@@ -1,9 +1,11 @@
 /** The command `dev`, in a process of its own: what it writes, its statuses, its end. */
 import assert from "node:assert/strict";
 
-/** Starts it with the function and the schema of these tests, on the embedded database. */
-function startDev(...args: string[]): Deno.ChildProcess {
-  const script = new URL("fixtures/dev.ts", import.meta.url).href;
+/** The command with the function and the schema of these tests. */
+const DEV = new URL("fixtures/dev.ts", import.meta.url).href;
+
+/** Starts it, on the embedded database. */
+function start(script: string, ...args: string[]): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "--cached-only", "-A", script, ...args],
     env: { WHATSAPP_MONITOR_TOKEN: "mine", NO_COLOR: "1" },
@@ -14,11 +16,13 @@ function startDev(...args: string[]): Deno.ChildProcess {
 }
 
 /** Runs it to its end. */
-async function dev(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const { code, stdout, stderr } = await startDev(...args).output();
+async function run(script: string, ...args: string[]) {
+  const { code, stdout, stderr } = await start(script, ...args).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, out: text(stdout), err: text(stderr) };
 }
+
+const dev = (...args: string[]) => run(DEV, ...args);
 
 Deno.test("dev --once: until nothing is left; with --json nothing else on standard output", async () => {
   const json = await dev("--once", "--json", "--port", "0");
@@ -48,9 +52,33 @@ Deno.test("dev: what it cannot do, it says", async () => {
   assert.match(inUse.err, new RegExp(`Port ${port} is in use`));
 });
 
+Deno.test("dev --scenario: names them, and says so where there is none of that name", async () => {
+  const list = await dev("--scenario", "list");
+  assert.deepEqual([list.code, list.err], [0, ""]);
+  assert.match(list.out, /^lost-and-found\n {2}The connection drops /m);
+  const unknown = await dev("--scenario", "nope");
+  assert.deepEqual([unknown.code, unknown.out], [2, ""]);
+  assert.ok(unknown.err.includes("There is no scenario nope."));
+  assert.ok(unknown.err.includes(list.out), "it lists those there are");
+});
+
+Deno.test("dev --scenario: status 0 where it comes out as promised, and 1 where not", async () => {
+  const shipped = new URL("../../stack/dev.ts", import.meta.url).href;
+  const scenario = ["--scenario", "blink", "--json"];
+  const kept = await run(shipped, ...scenario);
+  assert.equal(kept.code, 0, kept.err);
+  assert.equal(JSON.parse(kept.out).success, true);
+  // One bad check is an outage.
+  const hasty = ["--set=down_after_checks=1", "--set=down_after_s=0"];
+  const broken = await run(shipped, ...scenario, ...hasty);
+  assert.equal(broken.code, 1, broken.err);
+  assert.equal(JSON.parse(broken.out).success, false);
+  assert.match(broken.err, /blink did NOT come out as promised: 2 of 4 promises were broken/);
+});
+
 Deno.test("dev: leaves no process behind, however it ends", async () => {
   for (const [signal, code] of [["SIGINT", 0], ["SIGTERM", 0], ["SIGKILL", 137]] as const) {
-    const child = startDev("--port", "0");
+    const child = start(DEV, "--port", "0");
     const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
     // The first report is there: it runs.
     for (let text = ""; !text.includes("database round trips");) {

@@ -242,14 +242,27 @@ test("requests are recorded as received, and the peak of those in flight", async
   const seen = gateway.requests.map(({ at: _, ...rest }) => rest);
   const sorted = seen.sort((a, b) => a.key.localeCompare(b.key));
   assert.deepEqual(sorted, [
-    { method: "POST", path: "/webhook/set/loja-a", key: "global", body: { webhook: {} } },
+    {
+      method: "POST",
+      path: "/webhook/set/loja-a",
+      key: "global",
+      body: { webhook: {} },
+      status: 400,
+    },
     {
       method: "GET",
       path: "/instance/connectionState/loja%20b?x=1",
       key: "instance",
       body: null,
+      status: 200,
     },
-    { method: "GET", path: "/instance/connectionState/loja%20b", key: "wrong", body: null },
+    {
+      method: "GET",
+      path: "/instance/connectionState/loja%20b",
+      key: "wrong",
+      body: null,
+      status: 401,
+    },
   ]);
   gateway.forget();
   assert.equal(gateway.requests.length, 0);

@@ -19,6 +19,8 @@ export interface RecordedRequest {
   body: unknown;
   /** Arrival, milliseconds since the epoch. */
   at: number;
+  /** The status of the answer; null while there is none, or where nobody waited for it. */
+  status: number | null;
 }
 
 /** How many requests are remembered; the oldest are forgotten first. */
@@ -194,11 +196,13 @@ class SimulatedGateway implements Gateway {
       type: request.headers.get("content-type"),
       text: await request.text(),
     };
-    this.record(incoming);
+    const recorded = this.record(incoming);
     this.inFlight++;
     this.peakInFlight = Math.max(this.peakInFlight, this.inFlight);
     try {
-      return await this.respond(incoming, request.signal);
+      const response = await this.respond(incoming, request.signal);
+      if (!request.signal.aborted) recorded.status = response.status;
+      return response;
     } finally {
       this.inFlight--;
     }
@@ -251,18 +255,20 @@ class SimulatedGateway implements Gateway {
     });
   }
 
-  private record({ method, path, key, text }: Incoming): void {
+  private record({ method, path, key, text }: Incoming): RecordedRequest {
     let body: unknown = text === "" ? null : text;
     try {
       body = JSON.parse(text);
     } catch {
       // not JSON: kept as text
     }
-    const at = Date.now();
-    this.requests.push({ method, path, key: this.whose(key, path), body, at });
+    const whose = this.whose(key, path);
+    const recorded = { method, path, key: whose, body, at: Date.now(), status: null };
+    this.requests.push(recorded);
     if (this.requests.length > REMEMBERED) {
       this.requests.splice(0, REMEMBERED / 10);
     }
+    return recorded;
   }
 
   private whose(key: string | null, path: string): RecordedRequest["key"] {
