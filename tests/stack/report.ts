@@ -7,7 +7,8 @@ export interface ReportedInstance {
   status: string;
   since: string | null;
   checked_now: boolean;
-  reason: { code: string; text: string } | null;
+  /** The text is for the users, in Portuguese. */
+  reason: { code: string; text: string; text_en: string } | null;
   action: string;
   verdict: string | null;
   next_check_at: string | null;

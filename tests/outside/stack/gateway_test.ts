@@ -106,6 +106,16 @@ test("connect repairs a steady close and ruins one that is redialling", async (g
   assert.equal(gateway.instance("redialling").sockets, 2);
 });
 
+test("a restart that is refused answers 200 all the same, and does nothing", async (gateway) => {
+  gateway.set("loja-a", { condition: "connecting", dials: "login", refuses_restart: true });
+  const restart = () => call(gateway, "/instance/restart/loja-a", { method: "POST" });
+  const { status, json } = await restart();
+  assert.deepEqual([status, json.error, await state(gateway)], [200, true, "connecting"]);
+  gateway.set("loja-a", { refuses_restart: false });
+  await restart();
+  assert.equal(await state(gateway), "open");
+});
+
 test("nothing repairs a zombie but a reboot of the process", async (gateway) => {
   gateway.set("loja-a", { condition: "zombie", dials: "login" });
   await call(gateway, "/instance/restart/loja-a", { method: "POST" });

@@ -37,7 +37,11 @@ const REPORT: Report = {
       status: "disconnected",
       since: null,
       checked_now: true,
-      reason: { code: "close", text: "Sem conexão:\nreconectando" },
+      reason: {
+        code: "close",
+        text: "Sem conexão:\nreconectando",
+        text_en: "No connection: reconnecting",
+      },
       action: "connect",
       verdict: "ok",
       next_check_at: null,

@@ -44,7 +44,7 @@ Deno.test("without its fault, no scenario comes out as it promises", () => {
     };
     const names = Object.keys(scenario.instances);
     const instances = Object.fromEntries(names.map((name) => [name, quiet]));
-    const ending: Ending = { steps: [], instances };
+    const ending: Ending = { steps: [], instances, gateway_outages: [] };
     assert.notDeepEqual(brokenPromises(scenario, ending), [], scenario.name);
   }
 });
@@ -84,7 +84,7 @@ Deno.test("a scenario tells what happens, what is asked, seen, decided and prove
     /^ {8}proven {2}connect → worked$/,
     /^ {4}\+04:30 {2}connecting → connected$/,
     /^ {4}outage {2}from \+01:00 to \+04:00$/,
-    /^ {4}action {2}\+03:30 connect, on the evidence "neighbour": accepted, worked$/,
+    /^ {4}action {2}\+03:30 connect \(neighbour\): the gateway's answer accepted, verdict worked$/,
   ];
   const lines = text.split("\n");
   let from = 0;

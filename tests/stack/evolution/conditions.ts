@@ -201,6 +201,8 @@ export interface Condition extends Fault {
   dials?: Dial;
   /** Whether a dial is under way, where the condition's own answer is not the wanted one. */
   dialling?: boolean;
+  /** Its socket closes between a look and a `restart`, which answers 200 and does nothing (A18). */
+  refuses_restart?: boolean;
   /** The instance's own key. Default: generated. */
   token?: string;
   /** `WHATSAPP-BAILEYS` unless given; the others always read open. */

@@ -37,6 +37,7 @@ const CONDITION_FIELDS = {
   disconnected_at: "a time",
   dials: DIALS,
   dialling: "true or false",
+  refuses_restart: "true or false",
   token: "a text",
   integration: "a text",
   always_online: "true or false",

@@ -43,7 +43,8 @@ export function connect(instance: Instance, { model, server, query }: Context): 
 /** Closes the socket so that the server redials; 200 for everything. */
 export function restart(instance: Instance, { model }: Context): Answer {
   const state = stateOf(instance);
-  if (state === "close" || state === "absent") return errorObject(); // A18, N3
+  const closed = state === "close" || state === "absent" || instance.refusesRestart;
+  if (closed) return errorObject(); // A18, N3
   // D1, C4, I3: the answer is made before anything happens.
   const before = state === "open" ? connectionState(instance) : ok(instance.qr);
   model.restart(instance);

@@ -75,6 +75,8 @@ export interface Instance {
   dialling: boolean;
   /** What the dials come to. */
   dials: Dial;
+  /** A `restart` meets no socket, whatever was seen before. */
+  refusesRestart: boolean;
   /** The last QR of this process; it stays after the pairing, dead (D4). */
   qr: Qr;
   /** The number of the phone that scans the QR. */
@@ -153,6 +155,7 @@ export class Model {
       sockets: 0,
       dialling: false,
       dials: "wait",
+      refusesRestart: false,
       qr: { count: 0 },
       phone: String(5511999990000 + ++this.serial % 10000),
       fault: {},
@@ -179,6 +182,7 @@ export class Model {
     if (to.dials !== undefined) instance.dials = to.dials;
     if (condition) this.enter(instance, condition, to);
     if (to.dialling !== undefined) instance.dialling = to.dialling;
+    if (to.refuses_restart !== undefined) instance.refusesRestart = to.refuses_restart;
     const { delay_ms, status, body } = to;
     instance.fault = { delay_ms, status, body };
   }

@@ -1,5 +1,5 @@
 /** Faults of the gateway itself. */
-import { ends, found, gatewayDown, noOutage, onlyAsked, outage, received } from "./promises.ts";
+import { ends, found, gatewayOutage, noOutage, onlyAsked, outage, received } from "./promises.ts";
 import type { Scenario, Stage } from "./scenario.ts";
 
 /**
@@ -48,7 +48,7 @@ export const GATEWAYS: Scenario[] = [
       },
     ],
     promises: [
-      gatewayDown("01:00", "04:30"),
+      gatewayOutage("01:00", "04:30", "connection_refused"),
       found("hotel-aurora", "02:00", "gateway_unreachable", "tell_operator"),
       noOutage("casa-da-praia", "hotel-aurora", "loft-novo"),
       onlyAsked("casa-da-praia", "hotel-aurora", "loft-novo"),

@@ -80,6 +80,33 @@ export const IN_VAIN: Scenario[] = [
     ],
   },
   {
+    name: "refused",
+    tells:
+      "The gateway answers 200 to a restart and says in the same answer that it did nothing. " +
+      "The monitor believes the answer, and not the 200.",
+    instances: { "casa-da-praia": { condition: "open" } },
+    until: "08:00",
+    turns: [
+      {
+        at: "00:50",
+        says: "casa-da-praia drops; its redials are never where a restart looks for them",
+        does: ({ gateway }) =>
+          gateway.set("casa-da-praia", { condition: "connecting", refuses_restart: true }),
+      },
+      {
+        at: "05:40",
+        says: "a redial succeeds",
+        does: ({ gateway }) => gateway.advance("casa-da-praia"),
+      },
+    ],
+    promises: [
+      tried("casa-da-praia", 2, "restart", "refused"),
+      received("casa-da-praia", "POST restart", 2),
+      outage("casa-da-praia", "01:00", "06:00"),
+      ends("casa-da-praia", "connected"),
+    ],
+  },
+  {
     name: "version-2.4",
     tells:
       "A gateway of version 2.4: what it makes of an action is not known, so the monitor only " +

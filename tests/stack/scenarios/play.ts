@@ -11,6 +11,7 @@ import {
   type Happened,
   type Life,
   type Look,
+  type Outage,
   type Scenario,
   seconds,
   type Stage,
@@ -60,7 +61,7 @@ export async function play(
     calendar.note(await databaseMs(theatre), now);
     add(await check(theatre, now, interrupted));
   }
-  return { steps, instances: await lives(theatre, calendar) };
+  return { steps, ...await writtenDown(theatre, calendar) };
 }
 
 /** What is left to tell when all is over, in the times of the scenario. */
@@ -101,8 +102,8 @@ async function check(theatre: Theatre, now: number, signal?: AbortSignal): Promi
     throw new CheckFailed(`The check at +${clock(now)} failed: ${JSON.stringify(report)}`);
   }
   const requests = gateway.requests.slice(asked);
-  const rows = await database.query<Omit<Look, "live" | "row" | "asked">>(
-    `select i.name, i.status, i.reason_text as reason, concat_ws(' ', i.decision,
+  const rows = await database.query<Pick<Look, "name" | "status" | "decision" | "verdicts">>(
+    `select i.name, i.status, concat_ws(' ', i.decision,
               (select '(' || a.grounds || ')' from whatsapp_monitor.actions a
                 where a.instance_id = i.id and a.granted_at >= $1)) as decision,
             array(select a.kind || ' ' || a.verdict from whatsapp_monitor.actions a
@@ -114,7 +115,7 @@ async function check(theatre: Theatre, now: number, signal?: AbortSignal): Promi
     `select fault_text as reason, down_since is not null as down
        from whatsapp_monitor.gateways where fault_text is not null`,
   );
-  const of = (name: string) => requests.filter(({ path }) => nameIn(path) === name).map(shown);
+  const about = (name: string) => requests.filter(({ path }) => nameIn(path) === name).map(shown);
   const names = rows.map(({ name }) => name);
   return {
     at: clock(now),
@@ -124,56 +125,63 @@ async function check(theatre: Theatre, now: number, signal?: AbortSignal): Promi
       ...row,
       live: truths.get(row.name)?.live ?? "missing",
       row: truths.get(row.name)?.row ?? "missing",
-      asked: of(row.name),
+      asked: about(row.name),
+      reason: report.instances.find((each) => each.instance_name === row.name)?.reason ?? null,
     })),
   };
 }
 
-/** `GET connectionState → 200` */
+/** `GET connectionState → 200`, whomever it is about. */
 function shown({ method, path, status }: RecordedRequest): string {
   const [route] = split(path);
-  const [, , verb] = route.match(/^\/(instance\/)?(\w+(?:\/find|\/set)?)/) ?? [];
+  const [, verb] = route.match(/^\/(?:instance\/)?(\w+(?:\/find|\/set)?)/) ?? [];
   return `${method} ${verb ?? "/"} → ${status ?? "no answer"}`;
 }
 
-/** What is written down of each instance. */
-async function lives({ database }: Theatre, calendar: Calendar): Promise<Record<string, Life>> {
-  // deno-lint-ignore no-explicit-any -- rows as the database has them
-  const of = <T>(table: string, order: string, shape: (row: any) => T) =>
-    database.query(`select * from whatsapp_monitor.${table} order by ${order}`).then((rows) =>
-      Map.groupBy(rows.map((row) => [row.instance_id, shape(row)] as const), ([id]) => id)
-    );
+// deno-lint-ignore no-explicit-any -- as the database has it
+type Row = any;
+
+/** What is left in the database at the end. */
+async function writtenDown(
+  { database }: Theatre,
+  calendar: Calendar,
+): Promise<Omit<Ending, "steps">> {
+  const all = (table: string) =>
+    database.query<Row>(`select * from whatsapp_monitor.${table} order by id`);
   const time = (moment: Date) => calendar.time(moment);
-  const changes = await of("status_changes", "id", (row) => ({
-    at: time(row.at),
-    from: row.from_status,
-    to: row.to_status,
-    reason: row.reason_code,
-  }));
-  const outages = await of("outages", "id", (row) => ({
+  const outage = (row: Row): Outage => ({
     from: time(row.started_at),
     to: row.ended_at && time(row.ended_at),
     reason: row.reason_code,
-  }));
-  const actions = await of("actions", "id", (row) => ({
-    at: time(row.granted_at),
-    action: row.kind,
-    grounds: row.grounds,
-    ack: row.ack,
-    verdict: row.verdict,
-  }));
-  // deno-lint-ignore no-explicit-any -- rows as the database has them
-  const rows = await database.query<any>("select * from whatsapp_monitor.instances order by id");
-  return Object.fromEntries(rows.map((row) => {
-    const mine = <T>(all: Map<unknown, (readonly [unknown, T])[]>) =>
-      (all.get(row.id) ?? []).map(([, each]) => each);
-    return [row.name, {
+  });
+  const life = (row: Row): Life => {
+    const mine = ({ instance_id }: Row) => instance_id === row.id;
+    return {
       status: row.status,
       reason: row.reason_code,
       halted: Boolean(row.state?.halted_at),
-      changes: mine(changes),
-      outages: mine(outages),
-      actions: mine(actions),
-    }];
-  }));
+      changes: changes.filter(mine).map((change) => ({
+        at: time(change.at),
+        from: change.from_status,
+        to: change.to_status,
+        reason: change.reason_code,
+      })),
+      outages: outages.filter(mine).map(outage),
+      actions: actions.filter(mine).map((action) => ({
+        at: time(action.granted_at),
+        action: action.kind,
+        grounds: action.grounds,
+        ack: action.ack,
+        verdict: action.verdict,
+      })),
+    };
+  };
+  const changes = await all("status_changes");
+  const outages = await all("outages");
+  const actions = await all("actions");
+  const instances = await all("instances");
+  return {
+    instances: Object.fromEntries(instances.map((row) => [row.name, life(row)])),
+    gateway_outages: outages.filter(({ gateway_id }) => gateway_id !== null).map(outage),
+  };
 }

@@ -1,5 +1,12 @@
 /** What scenarios promise: sentences, each with what tells whether it was kept. */
-import { type Ending, type Life, type Promised, seconds, type Tick } from "./scenario.ts";
+import {
+  type Ending,
+  type Life,
+  type Outage,
+  type Promised,
+  seconds,
+  type Tick,
+} from "./scenario.ts";
 
 /** A promise about one instance: what is there must read like what is promised. */
 function promise(
@@ -30,6 +37,11 @@ export function ends(name: string, status: string, reason: string | null = null)
   );
 }
 
+function told({ from, to, reason }: Outage): string {
+  const until = to === null ? "until now" : `to +${to}`;
+  return `from +${from} ${until}${reason === null ? "" : ` (${reason})`}`;
+}
+
 /** The one outage that is written down: from its first bad check to the first good one, or still open. */
 export function outage(
   name: string,
@@ -37,16 +49,25 @@ export function outage(
   to: string | null,
   reason: string | null = null,
 ): Promised {
-  const text = (outage: Life["outages"][number]) =>
-    `from +${outage.from} ` + (outage.to === null ? "until now" : `to +${outage.to}`) +
-    (outage.reason === null ? "" : ` (${outage.reason})`);
-  const promised = text({ from, to, reason });
+  const promised = told({ from, to, reason });
   return promise(
     `one outage of ${name} is written down: ${promised}`,
     name,
     promised,
-    ({ outages }) => outages.map(text).join(", "),
+    ({ outages }) => outages.map(told).join(", "),
   );
+}
+
+/** The one outage of the gateway that is written down. */
+export function gatewayOutage(from: string, to: string, reason: string): Promised {
+  const promised = told({ from, to, reason });
+  return {
+    says: `one outage of the gateway is written down: ${promised}`,
+    broken({ gateway_outages }) {
+      const there = gateway_outages.map(told).join(", ");
+      return there === promised ? null : there || "none";
+    },
+  };
 }
 
 /** No outage of these is written down. */
@@ -131,21 +152,6 @@ export function halted(name: string): Promised {
   );
 }
 
-/** One outage of the gateway, as the monitor has it. */
-export function gatewayDown(from: string, to: string): Promised {
-  const promised = `+${from} to +${to}`;
-  return {
-    says: `the gateway itself was found at fault at the checks from ${promised}, and only then`,
-    broken(ending) {
-      const bad = ticks(ending).filter(({ fault }) => fault !== null).map(({ at }) => at);
-      const all = ticks(ending).filter(({ at }) =>
-        seconds(at) >= seconds(from) && seconds(at) <= seconds(to)
-      ).map(({ at }) => at);
-      return bad.join() === all.join() ? null : bad.join(", ") || "never";
-    },
-  };
-}
-
 /** Attempts in vain: as many as these windows allow at most, and none comes to anything. */
 export function withinBudget(name: string, windows: [minutes: number, most: number][]): Promised {
   const rule = windows.map(([minutes, most]) => `${most} in ${minutes} minutes`).join(", ");
@@ -166,7 +172,7 @@ export function withinBudget(name: string, windows: [minutes: number, most: numb
 /** So many actions, each with this verdict. */
 export function tried(name: string, times: number, action: string, verdict: string): Promised {
   return promise(
-    `${name} got ${times} times ${action}, each in the end ${verdict}`,
+    `${name} got ${action} ${times} times, and each was in the end ${verdict}`,
     name,
     Array(times).fill(`${action} ${verdict}`).join(", "),
     ({ actions }) => actions.map((each) => `${each.action} ${each.verdict}`).join(", "),

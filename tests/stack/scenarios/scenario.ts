@@ -76,12 +76,19 @@ export interface Look {
   asked: string[];
   /** What the monitor shows after it. */
   status: string;
-  /** Why, in words for users; null where no reason counts. */
-  reason: string | null;
+  /** Why, in the words of users and in English; null where no reason counts. */
+  reason: { text: string; text_en: string } | null;
   /** What was decided. */
   decision: string;
   /** What earlier actions came to, found out now. */
   verdicts: string[];
+}
+
+/** One that is written down; `to` is null where it goes on. */
+export interface Outage {
+  from: string;
+  to: string | null;
+  reason: string | null;
 }
 
 /** What is left of one instance at the end. */
@@ -91,8 +98,7 @@ export interface Life {
   /** Whether the monitor has stopped acting on it. */
   halted: boolean;
   changes: { at: string; from: string; to: string; reason: string | null }[];
-  /** The outages that are written down; `to` is null where it goes on. */
-  outages: { from: string; to: string | null; reason: string | null }[];
+  outages: Outage[];
   actions: {
     at: string;
     action: string;
@@ -106,6 +112,8 @@ export interface Life {
 export interface Ending {
   steps: Step[];
   instances: Record<string, Life>;
+  /** The outages of the gateway itself. */
+  gateway_outages: Outage[];
 }
 
 /** `12:30` as seconds. */

@@ -1,5 +1,5 @@
 /** A scenario as people read it, while it is played and after it. Pure. */
-import type { Ending, Look, Promised, Scenario, Step, Tick } from "./scenario.ts";
+import type { Ending, Look, Outage, Promised, Scenario, Step, Tick } from "./scenario.ts";
 
 const WIDTH = 100;
 const INDENT = " ".repeat(8);
@@ -23,7 +23,7 @@ export function renderTitle({ name, tells, instances, until }: Scenario, version
 
 /** Tells one step after the other; what is as it was at the check before is left out. */
 export class Story {
-  private seen = new Map<string, { state: string; asked: string; reason: string | null }>();
+  private seen = new Map<string, { state: string; asked: string; why: string }>();
   private gateway = "";
   private untold = 0;
 
@@ -48,6 +48,7 @@ export class Story {
     return untold > 0 ? [`${INDENT}… ${untold} check${untold > 1 ? "s" : ""} without news`] : [];
   }
 
+  /** A question with a name that nobody has is about the gateway, too: it tells a wrong key. */
   private ofGateway({ asked, fault }: Tick): string[] {
     const told = fault ? `AT FAULT${fault.down ? ", down" : ""}` : "sound";
     const news = told !== (this.gateway || "sound");
@@ -66,10 +67,13 @@ export class Story {
     const before = this.seen.get(name);
     const state = line("", name, `${live} / ${row}`, status, decision);
     const asked = look.asked.join(", ");
-    this.seen.set(name, { state, asked, reason });
+    const why = reason?.text ?? "";
+    this.seen.set(name, { state, asked, why });
     const details = [
       ...asked === before?.asked ? [] : detail("asked", asked || "nothing that arrived"),
-      ...reason === null || reason === before?.reason ? [] : detail("why", reason),
+      ...reason === null || why === before?.why
+        ? []
+        : [...detail("why", why), ...detail("", reason.text_en)],
       ...verdicts.flatMap((verdict) => detail("proven", verdict.replace(" ", " → "))),
     ];
     return state === before?.state && details.length === 0 ? [] : [state, ...details];
@@ -86,16 +90,15 @@ export function renderEnding(scenario: Scenario, ending: Ending): string {
       ...life.changes.map(({ at, from, to, reason }) =>
         `    +${at}  ${from} → ${to}${because(reason)}`
       ),
-      ...life.outages.map(({ from, to, reason }) =>
-        `    outage  from +${from} ${to === null ? "until now" : `to +${to}`}${because(reason)}`
-      ),
+      ...life.outages.map(outageLine),
       ...life.actions.map(({ at, action, grounds, ack, verdict }) =>
-        `    action  +${at} ${action}, on the evidence "${grounds}": ${ack}, ${
-          verdict ?? "not judged yet"
-        }`
+        `    action  +${at} ${action} (${grounds}): the gateway's answer ${ack ?? "unknown"}, ` +
+        `verdict ${verdict ?? "still open"}`
       ),
       ...life.halted ? ["    automation has stopped for this instance"] : [],
     ]),
+    ...ending.gateway_outages.length > 0 ? ["  the gateway"] : [],
+    ...ending.gateway_outages.map(outageLine),
     "",
     "What was promised",
     ...scenario.promises.flatMap((promised) => {
@@ -122,6 +125,10 @@ export function verdictOn(scenario: Scenario, ending: Ending): string {
   return broken === 0
     ? `${name} came out as promised.`
     : `${name} did NOT come out as promised: ${broken} of ${promises.length} promises were broken.`;
+}
+
+function outageLine({ from, to, reason }: Outage): string {
+  return `    outage  from +${from} ${to === null ? "until now" : `to +${to}`}${because(reason)}`;
 }
 
 function because(reason: string | null): string {
