@@ -37,7 +37,6 @@ Deno.test("without its fault, no scenario comes out as it promises", () => {
     const quiet: Life = {
       status: "connected",
       reason: null,
-      halted: false,
       changes: [],
       outages: [],
       actions: [],
@@ -63,7 +62,10 @@ Deno.test("a scenario that comes out otherwise says what is otherwise, and has s
   const { status, text } = await played(hopeless);
   assert.equal(status, 1);
   assert.match(text, /✗ casa-da-praia ends connected\n {4}it is: disconnected\n/);
-  assert.match(text, /✗ .*: worked\n {4}it is: connect \(neighbour\): no_effect/);
+  assert.match(
+    text,
+    /✗ .*: connect \(neighbour\): worked\n {4}it is: connect \(neighbour\): no_effect/,
+  );
   assert.match(text, /✓ hotel-aurora: nothing but questions/);
   assert.match(text, /\nhung-dial did NOT come out as promised: 3 of 5 promises were broken\.$/);
 });

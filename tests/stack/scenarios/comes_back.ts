@@ -75,7 +75,7 @@ export const COMES_BACK: Scenario[] = [
     ],
     promises: [
       ends("casa-da-praia", "connected"),
-      did("casa-da-praia", "connect", "neighbour", "worked"),
+      did("casa-da-praia", "connect (neighbour): worked"),
       received("casa-da-praia", "GET connect", 1),
       outage("casa-da-praia", "01:00", "04:00"),
       onlyAsked("hotel-aurora"),
@@ -98,7 +98,7 @@ export const COMES_BACK: Scenario[] = [
     ],
     promises: [
       ends("casa-da-praia", "connected"),
-      did("casa-da-praia", "restart", "state", "worked"),
+      did("casa-da-praia", "restart (state): worked"),
       received("casa-da-praia", "POST restart", 1),
       outage("casa-da-praia", "01:00", "03:00"),
     ],
@@ -119,7 +119,7 @@ export const COMES_BACK: Scenario[] = [
     ],
     promises: [
       ends("casa-da-praia", "connected"),
-      did("casa-da-praia", "connect", "blind", "worked"),
+      did("casa-da-praia", "connect (blind): worked"),
       received("casa-da-praia", "GET connect", 1),
       outage("casa-da-praia", "01:00", "16:30"),
     ],

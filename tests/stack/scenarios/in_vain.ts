@@ -1,15 +1,5 @@
 /** What the monitor cannot mend, and how it stops. */
-import {
-  did,
-  ends,
-  found,
-  halted,
-  onlyAsked,
-  outage,
-  received,
-  tried,
-  withinBudget,
-} from "./promises.ts";
+import { did, ends, found, onlyAsked, outage, received, tried, withinBudget } from "./promises.ts";
 import { clock, type Scenario, type Turn } from "./scenario.ts";
 
 /** Two sockets replace each other: every 30 s another state is to be seen. */
@@ -30,9 +20,10 @@ export const IN_VAIN: Scenario[] = [
     name: "fight",
     tells:
       "A redial hangs unseen, so the blind connect after 15 minutes starts a second socket, and " +
-      "the two replace each other without end. The monitor sees that it made things worse, and stops.",
+      "the two replace each other without end. The monitor sees that it made things worse, and " +
+      "stops until a person says otherwise.",
     instances: { "casa-da-praia": { condition: "open" } },
-    until: "24:00",
+    until: "32:00",
     turns: [
       {
         at: "00:50",
@@ -48,12 +39,24 @@ export const IN_VAIN: Scenario[] = [
           gateway.reboot();
         },
       },
+      {
+        at: "24:10",
+        says: "casa-da-praia drops once more, and a restart would help",
+        does: ({ gateway }) => gateway.set("casa-da-praia", { condition: "connecting" }),
+      },
+      {
+        at: "29:10",
+        says: "a person lets the monitor go on: whatsapp_monitor.resume(organization, name)",
+        does: ({ database }) =>
+          database.query("select whatsapp_monitor.resume('casa-da-praia', 'casa-da-praia')"),
+      },
     ],
     promises: [
-      did("casa-da-praia", "connect", "blind", "made_worse"),
+      did("casa-da-praia", "connect (blind): made_worse", "restart (state): worked"),
       received("casa-da-praia", "GET connect", 1),
       found("casa-da-praia", "20:00", "disconnected", "tell_operator"),
-      halted("casa-da-praia"),
+      found("casa-da-praia", "29:00", "disconnected", "wait"),
+      found("casa-da-praia", "29:30", "disconnected", "restart (state)"),
       ends("casa-da-praia", "connected"),
     ],
   },

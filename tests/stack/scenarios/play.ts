@@ -102,8 +102,10 @@ async function check(theatre: Theatre, now: number, signal?: AbortSignal): Promi
     throw new CheckFailed(`The check at +${clock(now)} failed: ${JSON.stringify(report)}`);
   }
   const requests = gateway.requests.slice(asked);
-  const rows = await database.query<Pick<Look, "name" | "status" | "decision" | "verdicts">>(
-    `select i.name, i.status, concat_ws(' ', i.decision,
+  const rows = await database.query<
+    Pick<Look, "name" | "status" | "decision" | "verdicts" | "halted">
+  >(
+    `select i.name, i.status, i.state ->> 'halted_at' is not null as halted, concat_ws(' ', i.decision,
               (select '(' || a.grounds || ')' from whatsapp_monitor.actions a
                 where a.instance_id = i.id and a.granted_at >= $1)) as decision,
             array(select a.kind || ' ' || a.verdict from whatsapp_monitor.actions a
@@ -159,7 +161,6 @@ async function writtenDown(
     return {
       status: row.status,
       reason: row.reason_code,
-      halted: Boolean(row.state?.halted_at),
       changes: changes.filter(mine).map((change) => ({
         at: time(change.at),
         from: change.from_status,

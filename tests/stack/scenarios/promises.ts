@@ -79,12 +79,12 @@ export function noOutage(...names: string[]): Promised {
   };
 }
 
-/** The one thing that was done to it, on which grounds, and what it came to. */
-export function did(name: string, action: string, grounds: string, verdict: string): Promised {
+/** All that was done to it: each action with its grounds and what it came to. */
+export function did(name: string, ...done: `${string} (${string}): ${string}`[]): Promised {
   return promise(
-    `${name} got one ${action}, on the evidence "${grounds}": ${verdict}`,
+    `all that was done to ${name}: ${done.join(", ")}`,
     name,
-    `${action} (${grounds}): ${verdict}`,
+    done.join(", "),
     ({ actions }) =>
       actions.map((each) => `${each.action} (${each.grounds}): ${each.verdict}`).join(", "),
   );
@@ -139,16 +139,6 @@ export function found(name: string, at: string, status: string, decision: string
       ticks(ending).filter((tick) => tick.at === at).flatMap(({ instances }) => instances)
         .filter((look) => look.name === name)
         .map((look) => `${look.status}, ${look.decision}`).join(),
-  );
-}
-
-/** Automation has stopped for it. */
-export function halted(name: string): Promised {
-  return promise(
-    `nothing more is done to ${name} until a person or an hour of health says so`,
-    name,
-    "true",
-    (life) => String(life.halted),
   );
 }
 

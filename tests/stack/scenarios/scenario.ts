@@ -82,6 +82,8 @@ export interface Look {
   decision: string;
   /** What earlier actions came to, found out now. */
   verdicts: string[];
+  /** Whether the monitor does nothing more to it. */
+  halted: boolean;
 }
 
 /** One that is written down; `to` is null where it goes on. */
@@ -95,8 +97,6 @@ export interface Outage {
 export interface Life {
   status: string;
   reason: string | null;
-  /** Whether the monitor has stopped acting on it. */
-  halted: boolean;
   changes: { at: string; from: string; to: string; reason: string | null }[];
   outages: Outage[];
   actions: {

@@ -23,7 +23,7 @@ export function renderTitle({ name, tells, instances, until }: Scenario, version
 
 /** Tells one step after the other; what is as it was at the check before is left out. */
 export class Story {
-  private seen = new Map<string, { state: string; asked: string; why: string }>();
+  private seen = new Map<string, { state: string; asked: string; why: string; halted: boolean }>();
   private gateway = "";
   private untold = 0;
 
@@ -63,18 +63,21 @@ export class Story {
   }
 
   private of(look: Look): string[] {
-    const { name, live, row, status, reason, decision, verdicts } = look;
+    const { name, live, row, status, reason, decision, verdicts, halted } = look;
     const before = this.seen.get(name);
     const state = line("", name, `${live} / ${row}`, status, decision);
     const asked = look.asked.join(", ");
     const why = reason?.text ?? "";
-    this.seen.set(name, { state, asked, why });
+    this.seen.set(name, { state, asked, why, halted });
     const details = [
       ...asked === before?.asked ? [] : detail("asked", asked || "nothing that arrived"),
       ...reason === null || why === before?.why
         ? []
         : [...detail("why", why), ...detail("", reason.text_en)],
       ...verdicts.flatMap((verdict) => detail("proven", verdict.replace(" ", " → "))),
+      ...halted && !before?.halted
+        ? detail("stopped", "nothing more is done until a person, or an hour of health, says so")
+        : [],
     ];
     return state === before?.state && details.length === 0 ? [] : [state, ...details];
   }
@@ -95,7 +98,6 @@ export function renderEnding(scenario: Scenario, ending: Ending): string {
         `    action  +${at} ${action} (${grounds}): the gateway's answer ${ack ?? "unknown"}, ` +
         `verdict ${verdict ?? "still open"}`
       ),
-      ...life.halted ? ["    automation has stopped for this instance"] : [],
     ]),
     ...ending.gateway_outages.length > 0 ? ["  the gateway"] : [],
     ...ending.gateway_outages.map(outageLine),
