@@ -157,6 +157,7 @@ fn within(attempts: &[Attempt], window_s: u32, at: Timestamp) -> u32 {
 /// | ended by 402, 403 or 406 | | the owner sees to it with WhatsApp |
 /// | ended by another code, logged out, never paired, waiting for a scan, QR limit | | a person scans |
 /// | not open, and the row is not to be had | | wait: it may be unpaired |
+/// | paired, not open | an action has made it worse before | the operator: nothing more is done |
 /// | paired, `connecting` | stuck, and no dial is told of | `restart` |
 /// | paired, `close` | steady, our webhook told of this outage and since then of no dial | `connect` (a) |
 /// | paired, `close` | steady, and another instance of the gateway is open | `connect` (c) |
@@ -207,6 +208,7 @@ pub fn decide(
         (Status::WaitingQr, Some(Reading::NotOpen)) => Decision::AskForQr,
         (Status::Blocked, Some(Reading::NotOpen)) => Decision::AskOwner,
         (_, Some(Reading::NotOpen)) => Decision::Wait,
+        _ if instance.halted_at.is_some() => Decision::TellOperator,
         (_, Some(Reading::Redialling)) => case.act(Action::Restart, case.grounds_to_restart()),
         (_, Some(Reading::PairedClose)) => case.act(Action::Connect, case.grounds_to_connect()),
     }

@@ -119,13 +119,13 @@ begin
     returning o.id
   ),
   explained as (
-    -- Why is often known only after the drop.
+    -- Why is often known only after the drop; what it was first is the cause, the rest follows it.
     update whatsapp_monitor.outages o
     set reason_code = t.reason ->> 'code', reason_text = t.reason ->> 'text'
     from timed t
     where o.instance_id = t.id and o.ended_at is null and t.down_since_ms is not null
       and t.status in ('waiting_qr', 'blocked', 'zombie')
-      and o.reason_code is distinct from t.reason ->> 'code'
+      and o.reason_code is null
   ),
   opened as (
     insert into whatsapp_monitor.outages

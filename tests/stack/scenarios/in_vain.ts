@@ -55,7 +55,7 @@ export const IN_VAIN: Scenario[] = [
       did("casa-da-praia", "connect (blind): made_worse", "restart (state): worked"),
       received("casa-da-praia", "GET connect", 1),
       found("casa-da-praia", "20:00", "disconnected", "tell_operator"),
-      found("casa-da-praia", "29:00", "disconnected", "wait"),
+      found("casa-da-praia", "29:00", "disconnected", "tell_operator"),
       found("casa-da-praia", "29:30", "disconnected", "restart (state)"),
       ends("casa-da-praia", "connected"),
     ],

@@ -29,7 +29,7 @@ export const PEOPLE: Scenario[] = [
     ],
     promises: [
       found("casa-da-praia", "01:00", "waiting_qr", "ask_for_qr"),
-      outage("casa-da-praia", "01:00", "04:30", "waiting_for_scan"),
+      outage("casa-da-praia", "01:00", "04:30", "401"),
       ends("casa-da-praia", "connected"),
       onlyAsked("casa-da-praia"),
     ],
