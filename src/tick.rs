@@ -11,11 +11,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::alert;
 use crate::gateway::address::Reach;
 use crate::log;
-use crate::monitor::{Settings, Timestamp};
+use crate::monitor::{Instance, Settings, Timestamp};
 use crate::report::{InstanceReport, Report};
 use crate::store::alerts::Alerts;
 use crate::store::ledger::Source;
-use crate::store::tick::{BeginAnswer, BeginTick, Begun, Caller, FinishTick, Outcome, Scope};
+use crate::store::tick::{
+    BeginAnswer, BeginTick, Begun, Caller, FinishTick, Judged, Outcome, Scope,
+};
 use crate::store::{Store, StoreError};
 use crate::web::console;
 use crate::web::crypto::random_uuid;
@@ -270,11 +272,18 @@ impl Run<'_> {
                     let observation = observations.get(&stale.id)?;
                     let at = Timestamp::from_ms(mine.checked_ms);
                     let state = stale.state.observe(observation, at, &self.settings);
+                    // What was made worse is found out once.
+                    let worse = mine.verdicts.iter().any(Judged::is_worse);
+                    let state = Instance {
+                        halted_at: state.halted_at.or(mine.state.halted_at.filter(|_| worse)),
+                        ..state
+                    };
                     let claim = (mine.id, mine.fence, stale.version);
                     let profile = observation.profile();
                     Some(Outcome {
                         decision: mine.decision,
                         ack: mine.ack,
+                        verdicts: mine.verdicts.clone(),
                         ..Outcome::new(claim, at, state, mine.asked, profile)
                     })
                 })

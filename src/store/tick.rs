@@ -216,6 +216,13 @@ pub struct Judged {
     pub verdict: Verdict,
 }
 
+impl Judged {
+    /// Whether it made things worse.
+    pub fn is_worse(&self) -> bool {
+        self.verdict == Verdict::MadeWorse
+    }
+}
+
 /// The request of `record_actions`.
 #[derive(Clone, Debug, Serialize)]
 pub struct RecordActions<'a> {

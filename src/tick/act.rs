@@ -71,6 +71,7 @@ impl Run<'_> {
             Err(_) => Ack::Refused,
         };
         console::log(&log::acted(wanted.action, ack));
+        check.outcome.decision = Some(wanted.action.name());
         check.outcome.ack = Some(ack);
     }
 }

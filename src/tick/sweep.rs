@@ -254,18 +254,22 @@ impl Look<'_> {
                 .map(|(_, verdict)| *verdict)
                 .collect(),
         };
-        let wanted = match conclusion.decision {
-            Decision::Act(action, grounds) => Some(Wanted {
-                action,
-                grounds,
-                budgets: conclusion.budgets,
-            }),
-            _ => None,
+        // What is not granted was not done.
+        let (decision, wanted) = match conclusion.decision {
+            Decision::Act(action, grounds) => (
+                Decision::Wait,
+                Some(Wanted {
+                    action,
+                    grounds,
+                    budgets: conclusion.budgets,
+                }),
+            ),
+            decision => (decision, None),
         };
         let claim = (claimed.id, claimed.fence, claimed.version);
         let profile = conclusion.observation.profile();
         let outcome = Outcome {
-            decision: Some(conclusion.decision.name()),
+            decision: Some(decision.name()),
             ..Outcome::new(claim, at, conclusion.instance, self.asked, profile)
         }
         .with_verdicts(conclusion.verdicts);

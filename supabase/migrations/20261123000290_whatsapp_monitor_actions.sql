@@ -120,7 +120,8 @@ $$;
 -- ------------------------------------------------------------------------------------------------
 
 -- Keeps what came of actions, of this tick's and of earlier ones, and writes it beside the outage
--- that they were for. Called with the results of finish_tick.
+-- that they were for. Called with the results of finish_tick, once they are written: what it made of
+-- earlier ones stands in the instance's memory too, and counts with that alone.
 create or replace function whatsapp_monitor.record_verdicts(tick uuid, results jsonb)
 returns void
 language plpgsql
@@ -146,6 +147,7 @@ begin
     update whatsapp_monitor.actions a
     set verdict = v.verdict, judged_at = clock_timestamp()
     from found f
+    join whatsapp_monitor.instances i on i.id = f.id and i.checked_by = tick
     cross join lateral jsonb_to_recordset(coalesce(f.verdicts, '[]'))
       as v (action_id bigint, verdict text)
     where a.id = v.action_id and a.instance_id = f.id

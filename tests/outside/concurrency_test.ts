@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { sqlError } from "../stack/database.ts";
+import { passTime } from "../stack/time.ts";
 import {
   callWitness,
   killInside,
@@ -15,6 +16,8 @@ import {
   withMishaps,
 } from "./chaos.ts";
 import { ACT, type Begun, Ledger, names, result } from "./ledger.ts";
+import { startReceiver } from "./receiver.ts";
+import { done, recorded } from "./recovery.ts";
 import { outcome, startDatabase, startWorld, timesAsked, type World } from "./support.ts";
 
 const TABLE = "public.organization_channel_config";
@@ -46,6 +49,9 @@ const OPEN = { status: "connected", condition: "open" } as const;
 const DOWN = [
   { status: "waiting_qr", condition: "logged_out", code: 401 },
   { status: "blocked", condition: "logged_out", code: 403 },
+  // Nothing comes of what is done about these.
+  { status: "disconnected", condition: "close", dials: "fail" },
+  { status: "disconnected", condition: "close_stale", dials: "fail" },
 ] as const;
 type Truth = typeof OPEN | typeof DOWN[number];
 
@@ -65,6 +71,9 @@ interface Outcome {
   changes: string[];
   outages: number;
   open_outages: number;
+  /** Alerts of each kind. */
+  down_alerts: number;
+  up_alerts: number;
   /** Seconds between the first check and the last, and the sums of the days. */
   elapsed: number;
   counted: number;
@@ -86,6 +95,10 @@ async function outcomes({ database }: World): Promise<Outcome[]> {
       (select count(*)::int from whatsapp_monitor.outages o where o.instance_id = i.id) as outages,
       (select count(*)::int from whatsapp_monitor.outages o where o.instance_id = i.id
        and o.ended_at is null) as open_outages,
+      (select count(*)::int from whatsapp_monitor.alerts a join whatsapp_monitor.outages o
+       on o.id = a.outage_id where o.instance_id = i.id and a.kind = 'down') as down_alerts,
+      (select count(*)::int from whatsapp_monitor.alerts a join whatsapp_monitor.outages o
+       on o.id = a.outage_id where o.instance_id = i.id and a.kind = 'up') as up_alerts,
       (select extract(epoch from i.checked_at - min(c.at))::float8
        from whatsapp_monitor.status_changes c where c.instance_id = i.id) as elapsed,
       (select coalesce(sum(d.connected_s + d.not_connected_s + d.unknown_s), 0)
@@ -100,6 +113,7 @@ const TOLD: Record<Truth["status"], string> = {
   connected: "connected +",
   waiting_qr: "waiting_qr -",
   blocked: "error -",
+  disconnected: "disconnected -",
 };
 
 /** Checks that an instance went through exactly this, from wave to wave. */
@@ -108,6 +122,7 @@ function assertTrue(world: World, outcome: Outcome, waves: Truth[]): void {
   const steps = statuses.filter((status, n) => status !== statuses[n - 1]);
   const changes = steps.slice(1).map((status, n) => `${steps[n]} → ${status}`);
   const down = waves.at(-1) !== OPEN;
+  const outages = steps.filter((status) => !["unknown", "connected"].includes(status)).length;
   const { name, fence, claims, writes, elapsed, counted, ...rest } = outcome;
   assert.deepEqual(rest, {
     status: steps.at(-1),
@@ -115,64 +130,113 @@ function assertTrue(world: World, outcome: Outcome, waves: Truth[]): void {
     wrong_claims: 0,
     wrong_writes: 0,
     changes,
-    outages: steps.filter((status) => !["unknown", "connected"].includes(status)).length,
+    outages,
     open_outages: down ? 1 : 0,
+    down_alerts: outages,
+    up_alerts: down ? outages - 1 : outages,
     told: TOLD[waves.at(-1)!.status],
   }, name);
   assert.equal(claims, fence, `${name}: every claim has a fence of its own`);
   assert.ok(writes >= waves.length, `${name}: checked in every wave`);
   const asked = timesAsked(world.gateway, name);
-  assert.ok(writes <= asked && asked <= claims, `${name}: ${writes} ≤ ${asked} ≤ ${claims}`);
+  // That a session has ended is confirmed by a second look.
+  assert.ok(
+    writes <= asked && asked <= 2 * claims,
+    `${name}: ${writes} ≤ ${asked} ≤ 2 × ${claims}`,
+  );
   // Each second between two checks belongs to one sum, once.
   assert.ok(Math.abs(counted - elapsed) < 0.01, `${name}: ${counted} s of ${elapsed} s`);
 }
 
+/** Seconds between two waves: what is closed is steadily so by the next one, and may be acted upon. */
+const BETWEEN_WAVES_S = 200;
+
+/**
+ * Checks that what was done to an instance was granted once in a wave, and sent at most once; gives
+ * how many were granted and how many sent.
+ */
+async function assertDoneOnce(world: World, name: string, waves: Truth[]): Promise<number[]> {
+  const sent = done(world.gateway, name);
+  const actions = await recorded(world, name);
+  const steady = waves.filter((truth, n) =>
+    truth.status === "disconnected" && truth === waves[n - 1]
+  );
+  assert.ok(actions.length <= steady.length, `${name}: ${actions.length} ≤ ${steady.length}`);
+  for (const [n, { kind, grounds, s }] of actions.entries()) {
+    assert.deepEqual([kind, grounds], ["connect", "neighbour"]);
+    if (n > 0) assert.ok(actions[n - 1].s - s >= BETWEEN_WAVES_S / 2, `${name}: one in a wave`);
+  }
+  const known = actions.filter(({ ack }) => ack !== null).length;
+  assert.ok(known <= sent.length && sent.length <= actions.length, `${name}: ${sent}`);
+  return [actions.length, sent.length];
+}
+
 async function ticksThroughAllMishaps(): Promise<void> {
+  const receiver = startReceiver();
+  try {
+    await inWorld(150, (world, names) => goThroughAllMishaps(world, names, receiver.url));
+  } finally {
+    await receiver.stop();
+  }
+}
+
+async function goThroughAllMishaps(world: World, names: string[], alert_url: string) {
   const random = seeded(SEED);
-  await inWorld(150, async (world, names) => {
-    const { database, gateway, rest } = world;
-    await callWitness(database);
-    const written = ["instances", "ticks", "status_changes", "outages", "days"];
-    await killInside(database, { seed: SEED, one_in: 200 }, [
-      ...written.map((table) => `whatsapp_monitor.${table}`),
-      TABLE,
-    ]);
-    // Long enough for somebody else to come meanwhile.
-    await gateway.behave({ mode: "up", delay_ms: 20 });
-    const history = new Map<string, Truth[]>(names.map((name) => [name, []]));
-    await withIsolates(world, 3, async (settle) => {
-      for (let wave = 0; wave < 5; wave++) {
-        for (const [name, waves] of history) {
-          const before = waves.at(-1);
-          const other = before === OPEN ? DOWN[Math.floor(random() * 2)] : OPEN;
-          const truth = before && random() < 0.4 ? before : other;
-          waves.push(truth);
-          const { status: _, ...condition } = truth;
-          if (truth !== before) gateway.set(name, condition);
-        }
-        await world.makeDue();
-        const restart = wave % 2 === 1
-          ? (async () => {
-            for (let calls = 5 + Math.floor(random() * 10); calls > 0; calls--) {
-              await rest.nextCall();
-            }
-            await restartServer();
-          })()
-          : undefined;
-        await withMishaps(world, random, async () => void await settle());
-        await restart;
-        await settle();
+  const { database, gateway, rest } = world;
+  // A drop is an outage at once.
+  await world.set({ down_after_checks: 1, down_after_s: 0 });
+  await database.query("update whatsapp_monitor.settings set alert_url = $1", [alert_url]);
+  await callWitness(database);
+  const written = ["instances", "ticks", "status_changes", "outages", "days", "actions", "alerts"];
+  await killInside(database, { seed: SEED, one_in: 200 }, [
+    ...written.map((table) => `whatsapp_monitor.${table}`),
+    TABLE,
+  ]);
+  // Long enough for somebody else to come meanwhile.
+  await gateway.behave({ mode: "up", delay_ms: 20 });
+  const history = new Map<string, Truth[]>(names.map((name) => [name, []]));
+  await withIsolates(world, 3, async (settle) => {
+    for (let wave = 0; wave < 5; wave++) {
+      for (const [name, waves] of history) {
+        const before = waves.at(-1);
+        const other = before === OPEN ? DOWN[Math.floor(random() * DOWN.length)] : OPEN;
+        const truth = before && random() < 0.4 ? before : other;
+        waves.push(truth);
+        const { status: _, ...condition } = truth;
+        if (truth !== before) gateway.set(name, condition);
       }
-    });
-    const found = await outcomes(world);
-    for (const outcome of found) assertTrue(world, outcome, history.get(outcome.name)!);
-    assert.equal(found.length, names.length);
-    // All that was to go wrong did.
-    const failed = rest.calls.filter(({ status }) => status === 503).length;
-    const lost = rest.calls.filter(({ status }) => status === null).length;
-    const repeated = found.filter(({ claims, writes }) => claims > writes).length;
-    assert.ok(failed > 10 && lost > 5 && repeated > 10, `${[failed, lost, repeated]}`);
+      await passTime(database, BETWEEN_WAVES_S);
+      await world.makeDue();
+      const restart = wave % 2 === 1
+        ? (async () => {
+          for (let calls = 5 + Math.floor(random() * 10); calls > 0; calls--) {
+            await rest.nextCall();
+          }
+          await restartServer();
+        })()
+        : undefined;
+      await withMishaps(world, random, async () => void await settle());
+      await restart;
+      await settle();
+    }
   });
+  const found = await outcomes(world);
+  const sums = [0, 0];
+  for (const outcome of found) {
+    const waves = history.get(outcome.name)!;
+    assertTrue(world, outcome, waves);
+    for (const [n, count] of (await assertDoneOnce(world, outcome.name, waves)).entries()) {
+      sums[n] += count;
+    }
+  }
+  assert.equal(found.length, names.length);
+  const [granted, sent] = sums;
+  assert.ok(granted > 8 && sent > 5, `${granted} actions granted, ${sent} sent`);
+  // All that was to go wrong did.
+  const failed = rest.calls.filter(({ status }) => status === 503).length;
+  const lost = rest.calls.filter(({ status }) => status === null).length;
+  const repeated = found.filter(({ claims, writes }) => claims > writes).length;
+  assert.ok(failed > 10 && lost > 5 && repeated > 10, `${[failed, lost, repeated]}`);
 }
 
 /** Writes rows of the user's table, two in a transaction in no order, until it is told to stop. */

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { Condition, GatewayMode } from "../stack/evolution/mod.ts";
+import { passTime } from "../stack/time.ts";
 import { found, startWorld, timesAsked, type World } from "./support.ts";
 
 /** Outages count after three checks, however fast they follow each other. */
@@ -231,22 +232,11 @@ Deno.test("with the settings as they come, an outage takes time and a fault show
     gateway.set("loja", "open");
     await world.watch("loja");
     await world.tick();
-    /** Lets time pass: whatever is remembered happened so much earlier. */
-    const pass = (seconds: number) =>
-      database.query(
-        `update whatsapp_monitor.instances set state = jsonb_set(jsonb_set(state,
-           '{bad}', case when state->'bad' = 'null' then 'null' else
-             jsonb_set(state->'bad', '{first}', to_jsonb((state#>>'{bad,first}')::bigint - $1)) end),
-           '{unanswered}', case when state->'unanswered' = 'null' then 'null' else
-             jsonb_set(state->'unanswered', '{first}',
-               to_jsonb((state#>>'{unanswered,first}')::bigint - $1)) end)`,
-        [seconds * 1000],
-      );
     gateway.set("loja", "close");
     for (let check = 1; check <= 4; check++) {
       assert.equal(found(await world.tick(), "loja").status, "connecting", `check ${check}`);
     }
-    await pass(55);
+    await passTime(database, 55);
     const down = found(await world.tick(), "loja");
     assert.equal(down.status, "disconnected");
     gateway.set("loja", "open");
@@ -257,7 +247,7 @@ Deno.test("with the settings as they come, an outage takes time and a fault show
     const early = found(await world.tick(), "loja");
     assert.equal(early.status, "connected");
     assert.equal(early.reason?.code, "connection_refused");
-    await pass(55);
+    await passTime(database, 55);
     assert.equal(found(await world.tick(), "loja").status, "gateway_unreachable");
   } finally {
     await world.stop();

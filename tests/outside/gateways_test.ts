@@ -1,5 +1,6 @@
 /** Gateways are rows: what they are, whether they can be reached, and what is wrong with them. */
 import assert from "node:assert/strict";
+import { passTime } from "../stack/time.ts";
 import { startReceiver } from "./receiver.ts";
 import { startWorld, type World } from "./support.ts";
 
@@ -132,20 +133,6 @@ async function outages({ database }: World) {
   return rows;
 }
 
-/** Time passes: what the monitor remembers of the gateway happened so much earlier. */
-async function pass({ database }: World, seconds: number): Promise<void> {
-  await database.query(
-    `update whatsapp_monitor.gateways set state = (
-       select jsonb_object_agg(key, case
-         when value->'first' is not null
-           then jsonb_set(value, '{first}', to_jsonb((value->>'first')::bigint - $1 * 1000))
-         when jsonb_typeof(value) = 'number' then to_jsonb(value::bigint - $1 * 1000)
-         else value end)
-       from jsonb_each(state))`,
-    [seconds],
-  );
-}
-
 async function health({ database }: World) {
   const [row] = await database.query<Record<string, unknown>>(
     `select fault_code, down_since is not null as down, cooldown_until > now() as cooling
@@ -167,7 +154,7 @@ Deno.test("a gateway that fails for most is found at fault, and left alone for a
     await world.gateway.behave("html");
     await world.tick();
     assert.deepEqual(await health(world), { fault_code: "not_json", down: false, cooling: null });
-    await pass(world, 60);
+    await passTime(world.database, 60);
     await world.tick();
     await world.tick();
     assert.deepEqual(await health(world), { fault_code: "not_json", down: true, cooling: null });
@@ -182,7 +169,7 @@ Deno.test("a gateway that fails for most is found at fault, and left alone for a
     const c = report.instances.find(({ instance_name }) => instance_name === "c")!;
     assert.equal(c.reason?.code, "gateway_unstable", "nothing bad is believed so early");
     assert.deepEqual(await outages(world), [{ ...outage, over: true }]);
-    await pass(world, 61);
+    await passTime(world.database, 61);
     const after = (await world.tick()).instances.find(({ instance_name }) =>
       instance_name === "c"
     )!;

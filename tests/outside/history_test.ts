@@ -3,6 +3,7 @@
  * first bad check, the time of each day; and how all that is forgotten again.
  */
 import assert from "node:assert/strict";
+import { passTime } from "../stack/time.ts";
 import { onLedger, result } from "./ledger.ts";
 import { startWorld, type World } from "./support.ts";
 
@@ -17,30 +18,9 @@ async function inWorld(work: (world: World) => Promise<void>): Promise<void> {
   }
 }
 
-/** Lets time pass: everything that is remembered happened so much earlier. */
-async function pass({ database }: World, seconds: number): Promise<void> {
-  const moments = ["down_since", "recovered_at", "last_open", "since"]
-    .map((name) => `'${name}', (state->>'${name}')::bigint - $1`);
-  const streaks = ["bad", "good", "unanswered"].map((name) =>
-    `'${name}', case when jsonb_typeof(state->'${name}') = 'object' then
-       jsonb_set(state->'${name}', '{first}', to_jsonb((state#>>'{${name},first}')::bigint - $1)) end`
-  );
-  const columns = ["checked_at", "status_since", "claimed_at"]
-    .map((name) => `${name} = ${name} - make_interval(secs => $1 / 1000.0)`);
-  await database.query(
-    `update whatsapp_monitor.instances
-     set state = state || jsonb_build_object(${[...moments, ...streaks].join(", ")}), ${columns}`,
-    [seconds * 1000],
-  );
-  for (const [table, names] of [["outages", ["started_at", "confirmed_at", "ended_at"]]] as const) {
-    const shifted = names.map((name) => `${name} = ${name} - make_interval(secs => $1)`);
-    await database.query(`update whatsapp_monitor.${table} set ${shifted}`, [seconds]);
-  }
-}
-
 /** A check, `seconds` after the one before. */
 async function check(world: World, condition: string, seconds = 30): Promise<void> {
-  await pass(world, seconds);
+  await passTime(world.database, seconds);
   if (condition === "logged_out") world.gateway.set("loja", { condition, code: 401 });
   // deno-lint-ignore no-explicit-any
   else world.gateway.set("loja", condition as any);
@@ -49,12 +29,13 @@ async function check(world: World, condition: string, seconds = 30): Promise<voi
   assert.equal(report.checked, 1);
 }
 
+/** The outages of the instance; its gateway has its own. */
 const outages = ({ database }: World) =>
   database.query<{ s: number; open: boolean; reason_code: string | null; lasted: number }>(
     `select round(extract(epoch from clock_timestamp() - started_at))::integer as s,
             ended_at is null as open, reason_code,
             round(extract(epoch from duration))::integer as lasted
-     from whatsapp_monitor.outages order by started_at`,
+     from whatsapp_monitor.outages where gateway_id is null order by started_at`,
   );
 
 const changes = async ({ database }: World) =>
@@ -172,7 +153,7 @@ Deno.test("a span over midnight belongs to both days", () =>
   inWorld(async (world) => {
     await check(world, "open");
     await world.set({ interval_s: 86400 });
-    await pass(world, 86400);
+    await passTime(world.database, 86400);
     await world.tick();
     const days = await world.database.query<{ day: string; connected_s: number }>(
       "select day::text, connected_s from whatsapp_monitor.days order by day",

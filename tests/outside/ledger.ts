@@ -1,5 +1,6 @@
 /** The SQL functions of a tick, called as the edge function calls them, and a clock to turn. */
 import assert from "node:assert/strict";
+import { passTime } from "../stack/time.ts";
 import { type Bare, startDatabase } from "./support.ts";
 
 /** What `begin_tick` hands out for each instance. */
@@ -115,23 +116,9 @@ export class Ledger {
     }
   }
 
-  /** Time passes: all that the database remembers happened so much earlier. */
-  async pass(seconds: number): Promise<void> {
-    const moments = {
-      instances: ["due_at", "due_before", "claimed_at", "checked_at", "lease_until"],
-      source_sync: ["synced_at"],
-      trigger_tokens: ["expires_at"],
-      actions: ["granted_at"],
-      ticks: ["started_at", "finished_at", "lease_until"],
-    };
-    for (const [table, columns] of Object.entries(moments)) {
-      await this.query(
-        `update whatsapp_monitor.${table} set ${
-          columns.map((column) => `${column} = ${column} - make_interval(secs => $1)`)
-        }`,
-        [seconds],
-      );
-    }
+  /** Time passes for all that the database remembers. */
+  pass(seconds: number): Promise<void> {
+    return passTime(this.bare.database, seconds);
   }
 
   /** Forgets everything, settings included. */

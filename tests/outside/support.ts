@@ -9,6 +9,7 @@ import { createRest, type Rest } from "../stack/postgrest.ts";
 import type { Gateway } from "../stack/evolution/mod.ts";
 import type { Report, ReportedInstance } from "../stack/report.ts";
 import { type Stack, type StackOptions, startStack } from "../stack/stack.ts";
+import { passTime } from "../stack/time.ts";
 
 /** A stack and what tests do with it again and again. */
 export interface World extends Stack {
@@ -24,6 +25,8 @@ export interface World extends Stack {
   makeDueInTurn(): Promise<void>;
   /** Makes every instance due and runs a trigger to its end. */
   tick(): Promise<Report>;
+  /** So many seconds pass, and a trigger runs to its end: instances are due as in life. */
+  after(seconds: number): Promise<Report>;
   /** One instance as the database has it. */
   row(name: string): Promise<Record<string, unknown>>;
 }
@@ -68,6 +71,10 @@ export async function startWorld(options: StackOptions = {}): Promise<World> {
     },
     async tick() {
       await makeDue();
+      return await (await stack.trigger()).json();
+    },
+    async after(seconds) {
+      await passTime(database, seconds);
       return await (await stack.trigger()).json();
     },
     async row(name) {

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { type Condition, type FinalCode, type Version, VERSIONS } from "../stack/evolution/mod.ts";
 import type { Report } from "../stack/report.ts";
+import { passTime } from "../stack/time.ts";
 import { found, startWorld, timesAsked, type World } from "./support.ts";
 
 interface Expected {
@@ -68,7 +69,7 @@ async function inWorld(version: Version, work: (world: World) => Promise<void>):
   try {
     world.gateway.upgrade(version);
     // Outages count after three checks, however fast they follow each other.
-    await world.set({ down_after_s: 0 });
+    await world.set({ down_after_s: 0, zombie_probe_every_s: 0 });
     await work(world);
   } finally {
     await world.stop();
@@ -80,16 +81,6 @@ function rowsAsked({ gateway }: World, name: string): number {
   const query = `?instanceName=${encodeURIComponent(name)}`;
   return gateway.requests.filter(({ path }) => path === `/instance/fetchInstances${query}`).length;
 }
-
-/** Lets time pass for what is remembered of the last look at a row. */
-const pass = ({ database }: World, seconds: number) =>
-  database.query(
-    `update whatsapp_monitor.instances
-     set state = jsonb_set(state, '{last_look,at}',
-                           to_jsonb((state#>>'{last_look,at}')::bigint - $1::bigint))
-     where state->'last_look' is distinct from 'null'`,
-    [seconds * 1000],
-  );
 
 /** Everything that the database holds beside the users' own tables, as text. */
 async function allTables({ database }: World): Promise<string> {
@@ -136,7 +127,7 @@ for (const version of VERSIONS) {
         assert.equal(rowsAsked(world, name), expected, name);
       }
       // Five minutes later, once more for those that are not open.
-      await pass(world, 300);
+      await passTime(world.database, 300);
       await world.tick();
       await world.tick();
       for (const name of NAMES) {
@@ -249,7 +240,7 @@ Deno.test("an upgrade of the gateway is taken as it comes", () =>
     for (let tick = 1; tick <= 3; tick++) await world.tick();
     assert.equal((await world.row("loja")).status, "disconnected");
     gateway.upgrade("2.3.6");
-    await pass(world, 300);
+    await passTime(world.database, 300);
     const { status, reason } = found(await world.tick(), "loja");
     assert.equal(status, "waiting_qr");
     assert.equal(reason?.code, "401");

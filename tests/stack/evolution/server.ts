@@ -62,6 +62,8 @@ export interface Gateway {
   advance(name?: string): void;
   /** The Evolution process restarts: memory is lost, everything is dialled (C1, I1, K0). */
   reboot(): void;
+  /** Does this when the so manieth request for a path from now on arrives, before it is answered. */
+  upon(path: string, change: () => void, nth?: number): void;
   /** How the whole gateway behaves from now on. */
   behave(mode: GatewayMode | ModeName): Promise<void>;
   /** Becomes another version, with the same instances in the same condition. */
@@ -94,6 +96,7 @@ class SimulatedGateway implements Gateway {
   mode: GatewayMode = { mode: "up" };
   private readonly model = new Model();
   private readonly waiting = new Set<() => void>();
+  private coming: { path: string; change: () => void; nth: number }[] = [];
   private listener: Listener | null = null;
   private controls: Listener | null = null;
   private port = 0;
@@ -159,6 +162,10 @@ class SimulatedGateway implements Gateway {
     this.model.reboot();
   }
 
+  upon(path: string, change: () => void, nth = 1): void {
+    this.coming.push({ path, change, nth });
+  }
+
   upgrade(version: Version): void {
     this.model.version = version;
   }
@@ -197,6 +204,10 @@ class SimulatedGateway implements Gateway {
       text: await request.text(),
     };
     const recorded = this.record(incoming);
+    for (const each of this.coming) {
+      if (each.path === incoming.path && --each.nth === 0) each.change();
+    }
+    this.coming = this.coming.filter(({ nth }) => nth > 0);
     this.inFlight++;
     this.peakInFlight = Math.max(this.peakInFlight, this.inFlight);
     try {
