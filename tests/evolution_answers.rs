@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, reason = "a test may fail")]
 
+mod answers;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -13,41 +15,8 @@ use whatsapp_monitor::monitor::{
     ConfigFault, Fault, FinalCodes, GatewayFault, Integration, MemoryState, Profile,
     RecordedReason, Row, RowStatus,
 };
-use whatsapp_monitor::web::fetch::Incoming;
 
-/// A recorded exchange, as far as it matters here.
-struct Exchange {
-    method: String,
-    path: String,
-    answer: Incoming,
-}
-
-fn recorded() -> BTreeMap<String, Exchange> {
-    include_str!("fixtures/evolution-2.3.6.jsonl")
-        .lines()
-        .map(|line| {
-            let line: Value = serde_json::from_str(line).expect("a fixture is JSON");
-            let text = |key: &str| line[key].as_str().expect("a text").to_owned();
-            let status = line["status"].as_u64().expect("a status");
-            let exchange = Exchange {
-                method: text("method"),
-                path: text("path"),
-                answer: Incoming {
-                    status: u16::try_from(status).expect("an HTTP status"),
-                    body: line["response"].to_string(),
-                },
-            };
-            (text("id"), exchange)
-        })
-        .collect()
-}
-
-fn incoming(status: u16, body: &str) -> Incoming {
-    Incoming {
-        status,
-        body: body.to_owned(),
-    }
-}
+use answers::{incoming, recorded};
 
 /// A row of an instance that was never paired.
 fn plain_row(status: RowStatus) -> Row {

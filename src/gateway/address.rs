@@ -129,8 +129,11 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
     }
     let [first, second, ..] = ip.segments();
     let global_unicast = first & 0xe000 == 0x2000;
-    let documentation = first == 0x2001 && second == 0x0db8;
-    global_unicast && !documentation
+    // Teredo among them, which stands for an IPv4 address too.
+    let protocol_assignments = first == 0x2001 && second < 0x0200;
+    let documentation =
+        (first == 0x2001 && second == 0x0db8) || (first == 0x3fff && second < 0x1000);
+    global_unicast && !protocol_assignments && !documentation
 }
 
 /// The IPv4 address that an IPv6 one stands for: mapped, NAT64, or 6to4.
@@ -160,6 +163,7 @@ mod tests {
             "100.128.0.1",
             "172.32.0.1",
             "[2606:4700::1111]",
+            "[2001:200::1]",
             "mylocal.com",
             "exemplo.com.",
         ] {
@@ -190,6 +194,9 @@ mod tests {
             "[::ffff:10.0.0.1]",
             "[64:ff9b::a00:1]",
             "[2002:7f00:1::]",
+            "[2001::7f00:1]",
+            "[2001:db8::1]",
+            "[3fff::1]",
         ] {
             assert!(!is_public_host(host), "{host}");
         }

@@ -158,7 +158,7 @@ impl Instance {
         };
         let turn = |moment: Timestamp| {
             let phase = super::jitter::phase(id, every_ms);
-            (moment.as_ms() + phase).div_euclid(every_ms)
+            moment.plus_ms(phase).as_ms().div_euclid(every_ms)
         };
         self.socket_missing.is_some() || turn(at) > turn(last)
     }

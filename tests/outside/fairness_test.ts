@@ -68,18 +68,22 @@ Deno.test("instances that fail in every way spoil nothing for their neighbours",
 
 Deno.test("state that cannot be read costs one instance its memory, not the others their check", () =>
   inWorld(async (world) => {
-    for (const name of ["broken", "fine"]) {
+    const all = ["broken", "timeless", "fine"];
+    for (const name of all) {
       world.gateway.set(name, "open");
       await world.watch(name);
     }
     await world.tick();
+    // No column can hold the second one's moment.
     await world.database.query(
-      `update whatsapp_monitor.instances set state = '{"status": 7}' where name = 'broken'`,
+      `update whatsapp_monitor.instances
+       set state = case name when 'broken' then '{"status": 7}'
+                             when 'timeless' then state || '{"since": 9000000000000000000}'
+                             else state end`,
     );
     const report = await world.tick();
     assert.equal(report.success, true);
-    assert.equal(found(report, "broken").status, "connected");
-    assert.equal(found(report, "fine").status, "connected");
+    for (const name of all) assert.equal(found(report, name).status, "connected", name);
   }));
 
 Deno.test("what there is no time for is carried over, and comes first the next time", () =>

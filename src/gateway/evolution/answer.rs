@@ -99,7 +99,13 @@ pub fn always_online(answer: &Incoming) -> Option<bool> {
 pub fn socket(answer: &Incoming) -> Option<Socket> {
     match answer.status {
         201 => Some(Socket::There),
-        400 if answer.body.contains("Connection Closed") => Some(Socket::Missing),
+        400 => {
+            let body: Value = serde_json::from_str(&answer.body).ok()?;
+            let message = body.pointer("/response/message")?.to_string();
+            message
+                .contains("Connection Closed")
+                .then_some(Socket::Missing)
+        }
         _ => None,
     }
 }
@@ -167,7 +173,7 @@ const MAX_NAME_CHARS: usize = 100;
 fn shown_name(name: &str) -> Option<String> {
     let printable: String = name
         .chars()
-        .filter(|c| !c.is_control())
+        .filter(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}'))
         .take(MAX_NAME_CHARS)
         .collect();
     let name = printable.trim();
