@@ -113,7 +113,8 @@ $$;
 --
 -- request: {tick_id, run_id: the first tick of the same trigger, source,
 --           caller: "token" | "environment" | "service_key", token_digests: [hex],
---           organization_id: text or null, report: boolean}
+--           organization_id: text or null, report: boolean,
+--           function_url, environment_token_digest: hex or null}; the last two may be left out
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
 --           claimed, instances, gateways, more_due, alerts_due, report: {due, instances}}; claimed
 --           is null in a repeated answer
@@ -140,6 +141,7 @@ begin
     return jsonb_build_object('outcome', 'unauthorized');
   end if;
 
+  perform whatsapp_monitor.hear_function(request);
   perform whatsapp_monitor.clean_up_if_due();
   perform whatsapp_monitor.sync_sources_if_older(interval '1 minute');
   if v_organization is not null and not exists (
@@ -200,7 +202,8 @@ begin
     'outcome', 'accepted',
     'now', v_now,
     'now_ms', whatsapp_monitor.epoch_ms(v_now),
-    'settings', to_jsonb(v_settings) - array['only_row', 'alert_url', 'alert_secret'],
+    'settings', to_jsonb(v_settings)
+                - array['only_row', 'alert_url', 'alert_secret', 'function_url'],
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
     'gateways', whatsapp_monitor.gateways_of(v_tick),

@@ -23,9 +23,19 @@ export async function migrate(
   return names;
 }
 
-/** Applies the stand-ins for what a Supabase project has before any migration. */
+/** Extensions of a Supabase project that no package brings, by the schemas that they make. */
+const EXTENSIONS = ["cron", "net", "vault"];
+
+/** Applies the stand-ins for what a Supabase project has before any migration, as far as it is not there. */
 export async function applyStandIns(database: Database): Promise<void> {
   await applyFile(database, new URL("supabase.sql", import.meta.url));
+  const missing = await database.query<{ name: string }>(
+    "select name from unnest($1::text[]) as e (name) where to_regnamespace(name) is null",
+    [EXTENSIONS],
+  );
+  for (const { name } of missing) {
+    await applyFile(database, new URL(`extensions/${name}.sql`, import.meta.url));
+  }
 }
 
 /** One file is one simple query, which Postgres runs as one transaction. */
