@@ -27,7 +27,7 @@ begin
     and (r.schema = 'whatsapp_monitor'
          or (d.refclassid, d.refobjid) = ('pg_namespace'::regclass, to_regnamespace('whatsapp_monitor')))
     and i.schema is distinct from 'whatsapp_monitor'
-    and i.identity !~ '(^| on | for |in schema )whatsapp_monitor(\.|$)';
+    and i.identity !~ '(^|\m(on|for|schema) )whatsapp_monitor(\.|$)';
   if v_found is not null then
     raise exception 'Nada foi removido: isto é seu e usa o monitor: %.', v_found
       using hint = 'Remova-o ou mude-o antes, e execute este arquivo de novo.';

@@ -35,8 +35,9 @@ Deno.test("a change makes it old, in a clear sentence", () => {
   const folder = mkdtempSync(join(tmpdir(), "sql-test-"));
   const old = `${SQL_FILE} is older than the migrations: run ./build.sh and commit it`;
   try {
-    mkdirSync(join(folder, "supabase"));
     const reset = () => {
+      rmSync(join(folder, "supabase"), { recursive: true, force: true });
+      mkdirSync(join(folder, "supabase"));
       for (const source of SQL_SOURCES) {
         cpSync(join(root, source), join(folder, source), { recursive: true });
       }
