@@ -23,15 +23,18 @@ export async function migrate(
   return names;
 }
 
-/** Extensions of a Supabase project that no package brings, by the schemas that they make. */
+/** Extensions of a Supabase project, by the schemas that they make. */
 const EXTENSIONS = ["cron", "net", "vault"];
 
-/** Applies the stand-ins for what a Supabase project has before any migration, as far as it is not there. */
-export async function applyStandIns(database: Database): Promise<void> {
+/**
+ * Applies the stand-ins for what a Supabase project has before any migration, as far as it is not
+ * there: of the extensions, those that are asked for.
+ */
+export async function applyStandIns(database: Database, extensions = EXTENSIONS): Promise<void> {
   await applyFile(database, new URL("supabase.sql", import.meta.url));
   const missing = await database.query<{ name: string }>(
     "select name from unnest($1::text[]) as e (name) where to_regnamespace(name) is null",
-    [EXTENSIONS],
+    [extensions],
   );
   for (const { name } of missing) {
     await applyFile(database, new URL(`extensions/${name}.sql`, import.meta.url));

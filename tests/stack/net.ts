@@ -52,8 +52,10 @@ export async function sendRequests(database: Database): Promise<number> {
 
 async function send({ method, url, headers, body, timeout_milliseconds }: Queued): Promise<Answer> {
   // A header that is null is dropped, and the request goes out all the same.
-  const given = Object.entries(headers ?? {}).filter(([, value]) => value !== null);
-  const all = new Headers(given.map(([name, value]) => [name, String(value)]));
+  const all = new Headers();
+  for (const [name, value] of Object.entries(headers ?? {})) {
+    if (value !== null) all.set(name, String(value));
+  }
   if (!all.has("user-agent")) all.set("user-agent", AGENT);
   if (headers === null && body !== null) {
     all.set("content-type", "application/x-www-form-urlencoded");
