@@ -1009,12 +1009,30 @@ create table if not exists whatsapp_monitor.outages (
   reason_text  text
 );
 comment on table whatsapp_monitor.outages is
-  'One row per outage: from its first bad check to the first good one. ended_at is null while it goes on.';
+  'One row per outage, of an instance or of a whole gateway: from its first bad check to the first good one. ended_at is null while it goes on.';
 
 alter table whatsapp_monitor.outages
   add column if not exists actions jsonb;
 comment on column whatsapp_monitor.outages.actions is
   'What was done during it, and what came of each: [{action, grounds, at, verdict}].';
+
+-- A gateway has outages too: one for all its instances, which have none of their own meanwhile.
+alter table whatsapp_monitor.outages
+  add column if not exists gateway_id bigint references whatsapp_monitor.gateways,
+  alter column instance_id drop not null;
+do $$
+begin
+  if not exists (
+    select from pg_constraint
+    where conrelid = 'whatsapp_monitor.outages'::regclass
+      and conname = 'outages_of_one_thing') then
+    alter table whatsapp_monitor.outages
+      add constraint outages_of_one_thing check (num_nonnulls(instance_id, gateway_id) = 1);
+  end if;
+end
+$$;
+create unique index if not exists outages_one_open_of_gateway
+  on whatsapp_monitor.outages (gateway_id) where ended_at is null and gateway_id is not null;
 
 create unique index if not exists outages_one_open
   on whatsapp_monitor.outages (instance_id) where ended_at is null;
@@ -1253,7 +1271,8 @@ $$;
 
 -- Keeps what a tick learned of the gateways: only what is new, and never waiting for another tick
 -- that writes the same. One time for both columns: a gateway that was asked when it came back was
--- not asked before it. A new memory counts where it was made from the present one.
+-- not asked before it. A new memory counts where it was made from the present one, and then an
+-- outage of the gateway begins or ends with it.
 --
 -- seen: [{url, version, capabilities, version_asked: boolean, clock_ahead_ms, reachable: boolean or
 --        null, state_version, state, fault: {code, text} or null, down_since_ms, recovered_ms,
@@ -1263,7 +1282,11 @@ returns void
 language plpgsql
 set search_path = ''
 as $$
+declare
+  v_tell boolean;
 begin
+  select t.alert_url is not null into strict v_tell from whatsapp_monitor.settings t;
+
   with learned as (
     select * from jsonb_to_recordset(seen)
       as s (url text, version text, capabilities jsonb, version_asked boolean,
@@ -1278,6 +1301,35 @@ begin
        or (l.reachable is not null and l.reachable is distinct from g.reachable)
     order by g.id
     for update of g skip locked
+  ),
+  closed as (
+    update whatsapp_monitor.outages o
+    set ended_at = greatest(o.started_at, coalesce(to_timestamp(f.recovered_ms / 1000.0),
+                                                   statement_timestamp()))
+    from free f
+    where f.changed and f.down_since_ms is null and o.gateway_id = f.id and o.ended_at is null
+    returning o.id
+  ),
+  opened as (
+    insert into whatsapp_monitor.outages
+      (gateway_id, started_at, confirmed_at, reason_code, reason_text)
+    select f.id, to_timestamp(f.down_since_ms / 1000.0), statement_timestamp(),
+           f.fault ->> 'code', f.fault ->> 'text'
+    from free f
+    where f.changed and f.down_since_ms is not null
+    on conflict (gateway_id) where ended_at is null and gateway_id is not null do nothing
+    returning id
+  ),
+  told as (
+    insert into whatsapp_monitor.alerts (outage_id, kind)
+    select o.id, 'down' from opened o where v_tell
+    union all
+    select c.id, 'up'
+    from closed c
+    join whatsapp_monitor.alerts d
+      on d.outage_id = c.id and d.kind = 'down' and d.gave_up_at is null
+    where v_tell
+    on conflict do nothing
   )
   update whatsapp_monitor.gateways g
   set version          = coalesce(f.version, g.version),
@@ -1451,6 +1503,9 @@ begin
                  limit 1),
                'instance_name', i.name,
                'gateway_url', g.url,
+               'affected', case when o.gateway_id is not null then (
+                 select count(*) from whatsapp_monitor.instances n
+                 where n.gateway_id = g.id and n.removed_at is null) end,
                'since_ms', whatsapp_monitor.epoch_ms(o.started_at),
                'until_ms', case when a.kind = 'up' then whatsapp_monitor.epoch_ms(o.ended_at) end,
                'reason', case when o.reason_code is not null
@@ -1458,8 +1513,8 @@ begin
              ) order by o.confirmed_at, a.id))
     from whatsapp_monitor.alerts a
     join whatsapp_monitor.outages o on o.id = a.outage_id
-    join whatsapp_monitor.instances i on i.id = o.instance_id
-    join whatsapp_monitor.gateways g on g.id = i.gateway_id
+    left join whatsapp_monitor.instances i on i.id = o.instance_id
+    join whatsapp_monitor.gateways g on g.id = coalesce(o.gateway_id, i.gateway_id)
     where a.held_by = tick and a.due_at > v_now
     having count(*) > 0);
 end
