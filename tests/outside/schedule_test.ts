@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { runJobs } from "../stack/cron.ts";
 import { sendRequests } from "../stack/net.ts";
 import { broken, check, INSTALL, JOB, jobs, OLD_COMMAND, onProjects } from "./installed.ts";
-import { paste, type Project, token, withUrl } from "./installed.ts";
+import { paste, type Project, REMOVE, token, withUrl } from "./installed.ts";
 import { startWorld } from "./support.ts";
 
 const URL_OF_PROJECT = "https://abcdefgh.supabase.co";
@@ -363,8 +363,20 @@ onProjects({
       assert.equal(seen.check.ok, true);
       assert.match(seen.check.detail, /não vê jobs de outros donos/);
       assert.equal((await database.query("select from net.http_request_queue")).length, 1);
-      // Whoever sees everything sees both.
-      assert.match((await check(database, "job")).detail, /Há 2 jobs/);
+
+      // Supabase's own user sees all jobs, and may not remove others'.
+      await database.exec(`alter role ${role} bypassrls`);
+      const as = (sql: string) => paste(database, `set role ${role};\n${sql};\nreset role`);
+      await as(INSTALL);
+      const { detail, fix } = await check(database, "job");
+      assert.match(detail, new RegExp(`Há 2 jobs .* de ${other}`));
+      assert.match(fix!, /cron\.unschedule\(\d+\)/);
+      await as(REMOVE);
+      const [{ shown }] = await database.query<{ shown: string }>(
+        "select current_setting('whatsapp_monitor.removed') as shown",
+      );
+      assert.match(shown, /FICOU o job \d+, que é de outro dono/);
+      assert.match(shown, /Schema whatsapp_monitor removido/);
     } finally {
       await database.exec("reset role");
       if (concurrent) {
