@@ -1755,19 +1755,15 @@ comment on column whatsapp_monitor.settings.function_url is
   'Where pg_cron calls the function: the project''s URL, or that of the function. Null: the function writes its own the first time that it is called by somebody else.';
 
 create table if not exists whatsapp_monitor.installation (
-  only_row                 boolean primary key default true check (only_row),
-  scheduled_at             timestamptz,
-  environment_token_digest text check (environment_token_digest ~ '^[0-9a-f]{64}$'),
-  environment_reported_at  timestamptz,
-  runs_cleaned_at          timestamptz not null default '-infinity',
-  runs_error               text
+  only_row        boolean primary key default true check (only_row),
+  scheduled_at    timestamptz,
+  runs_cleaned_at timestamptz not null default '-infinity',
+  runs_error      text
 );
 comment on table whatsapp_monitor.installation is
   'What is known of how the monitor is set up.';
 comment on column whatsapp_monitor.installation.scheduled_at is
   'When the job was made, the last time.';
-comment on column whatsapp_monitor.installation.environment_token_digest is
-  'SHA-256 of the token in the function''s environment, as the function said at environment_reported_at; null where it has none.';
 comment on column whatsapp_monitor.installation.runs_cleaned_at is
   'When old runs of the job were last removed from cron.job_run_details; runs_error is what went wrong then.';
 
@@ -2020,36 +2016,56 @@ $$;
 -- What the function says of itself
 -- ------------------------------------------------------------------------------------------------
 
--- Keeps what a call of begin_tick says of the function: where it is, unless that is known, and which
--- token its environment holds. Only what is new is written, and nobody waits for another who does.
-create or replace function whatsapp_monitor.hear_function(request jsonb)
+create table if not exists whatsapp_monitor.environment (
+  only_row     boolean primary key default true check (only_row),
+  token_digest text check (token_digest ~ '^[0-9a-f]{64}$'),
+  reported_at  timestamptz not null default '-infinity'
+);
+comment on table whatsapp_monitor.environment is
+  'What the function has last told of its environment, to the minute.';
+comment on column whatsapp_monitor.environment.token_digest is
+  'SHA-256 (hex) of its variable WHATSAPP_MONITOR_TOKEN; null where it has none, or has told nothing yet (reported_at).';
+
+insert into whatsapp_monitor.environment default values on conflict do nothing;
+
+-- Writes down what a trigger's function tells of itself. What has been told within the minute is not
+-- written again, and nobody waits for another who writes it.
+--
+-- request: {environment_token_digest: hex or null}
+create or replace function whatsapp_monitor.note_environment(request jsonb)
+returns void
+language sql
+set search_path = ''
+as $$
+  update whatsapp_monitor.environment e
+  set token_digest = request ->> 'environment_token_digest',
+      reported_at  = clock_timestamp()
+  where request ? 'environment_token_digest' and e.only_row in (
+    select o.only_row from whatsapp_monitor.environment o
+    where o.token_digest is distinct from request ->> 'environment_token_digest'
+       or o.reported_at <= clock_timestamp() - interval '1 minute'
+    for update skip locked)
+$$;
+
+-- Keeps where the function says it is, unless that is known already, or could not be called.
+--
+-- request: {function_url: text or null}
+create or replace function whatsapp_monitor.note_function_url(request jsonb)
 returns void
 language plpgsql
 set search_path = ''
 as $$
-declare
-  v_url    text := request ->> 'function_url';
-  v_digest text := request ->> 'environment_token_digest';
 begin
-  if v_url is not null then
-    perform from whatsapp_monitor.settings t where t.function_url is null for update skip locked;
-    if found then
-      begin
-        update whatsapp_monitor.settings set function_url = v_url;
-      exception when check_violation then
-        null; -- no URL that could be called
-      end;
-    end if;
+  if request ->> 'function_url' is null then
+    return;
   end if;
-  if request ? 'environment_token_digest' and (v_digest ~ '^[0-9a-f]{64}$') is not false then
-    perform from whatsapp_monitor.installation n
-    where n.environment_reported_at is null or n.environment_token_digest is distinct from v_digest
-    for update skip locked;
-    if found then
-      update whatsapp_monitor.installation
-      set environment_token_digest = v_digest, environment_reported_at = clock_timestamp();
-    end if;
+  -- Nobody waits for another who writes it.
+  perform from whatsapp_monitor.settings t where t.function_url is null for update skip locked;
+  if found then
+    update whatsapp_monitor.settings set function_url = request ->> 'function_url';
   end if;
+exception when check_violation then
+  null; -- no URL
 end
 $$;
 
@@ -2747,7 +2763,8 @@ begin
     return jsonb_build_object('outcome', 'unauthorized');
   end if;
 
-  perform whatsapp_monitor.hear_function(request);
+  perform whatsapp_monitor.note_environment(request);
+  perform whatsapp_monitor.note_function_url(request);
   perform whatsapp_monitor.clean_up_if_due();
   perform whatsapp_monitor.sync_sources_if_older(interval '1 minute');
   if v_organization is not null and not exists (
@@ -3332,8 +3349,7 @@ as $$
 declare
   v_digest  text;
   v_known   record;
-  v_unit    whatsapp_monitor.installation;
-  v_secrets text := 'supabase secrets unset WHATSAPP_MONITOR_TOKEN';
+  v_said    whatsapp_monitor.environment;
 begin
   check_name := 'token';
   fix := 'select whatsapp_monitor.schedule();';
@@ -3359,22 +3375,21 @@ begin
   return next;
 
   check_name := 'token do ambiente';
-  select * into strict v_unit from whatsapp_monitor.installation;
+  select * into strict v_said from whatsapp_monitor.environment;
   ok := true;
-  fix := v_secrets;
+  fix := 'supabase secrets unset WHATSAPP_MONITOR_TOKEN';
   detail := case
-    when v_unit.environment_reported_at is null then 'A função ainda não disse se tem um.'
-    when v_unit.environment_token_digest is null then
+    when v_said.reported_at = '-infinity' then 'A função ainda não disse se tem um.'
+    when v_said.token_digest is null then
       'A função não tem WHATSAPP_MONITOR_TOKEN, e não precisa.'
-    when v_unit.environment_token_digest = v_digest then 'O mesmo que o do Vault.'
+    when v_said.token_digest = v_digest then 'O mesmo que o do Vault.'
     else 'A função aceita, além do token do Vault, o de WHATSAPP_MONITOR_TOKEN, que é outro.'
   end;
-  if v_unit.environment_reported_at is null then
+  if v_said.reported_at = '-infinity' then
     ok := null;
-    fix := null;
   elsif exists (
     select from whatsapp_monitor.trigger_tokens t
-    where t.digest = v_unit.environment_token_digest and t.expires_at <= clock_timestamp()
+    where t.digest = v_said.token_digest and t.expires_at <= clock_timestamp()
   ) then
     ok := false;
     detail := 'WHATSAPP_MONITOR_TOKEN ainda é um token que foi trocado: quem o tem continua entrando. '

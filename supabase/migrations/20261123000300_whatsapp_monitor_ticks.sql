@@ -141,7 +141,8 @@ begin
     return jsonb_build_object('outcome', 'unauthorized');
   end if;
 
-  perform whatsapp_monitor.hear_function(request);
+  perform whatsapp_monitor.note_environment(request);
+  perform whatsapp_monitor.note_function_url(request);
   perform whatsapp_monitor.clean_up_if_due();
   perform whatsapp_monitor.sync_sources_if_older(interval '1 minute');
   if v_organization is not null and not exists (

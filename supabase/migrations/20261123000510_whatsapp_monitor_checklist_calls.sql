@@ -29,8 +29,7 @@ as $$
 declare
   v_digest  text;
   v_known   record;
-  v_unit    whatsapp_monitor.installation;
-  v_secrets text := 'supabase secrets unset WHATSAPP_MONITOR_TOKEN';
+  v_said    whatsapp_monitor.environment;
 begin
   check_name := 'token';
   fix := 'select whatsapp_monitor.schedule();';
@@ -56,22 +55,21 @@ begin
   return next;
 
   check_name := 'token do ambiente';
-  select * into strict v_unit from whatsapp_monitor.installation;
+  select * into strict v_said from whatsapp_monitor.environment;
   ok := true;
-  fix := v_secrets;
+  fix := 'supabase secrets unset WHATSAPP_MONITOR_TOKEN';
   detail := case
-    when v_unit.environment_reported_at is null then 'A função ainda não disse se tem um.'
-    when v_unit.environment_token_digest is null then
+    when v_said.reported_at = '-infinity' then 'A função ainda não disse se tem um.'
+    when v_said.token_digest is null then
       'A função não tem WHATSAPP_MONITOR_TOKEN, e não precisa.'
-    when v_unit.environment_token_digest = v_digest then 'O mesmo que o do Vault.'
+    when v_said.token_digest = v_digest then 'O mesmo que o do Vault.'
     else 'A função aceita, além do token do Vault, o de WHATSAPP_MONITOR_TOKEN, que é outro.'
   end;
-  if v_unit.environment_reported_at is null then
+  if v_said.reported_at = '-infinity' then
     ok := null;
-    fix := null;
   elsif exists (
     select from whatsapp_monitor.trigger_tokens t
-    where t.digest = v_unit.environment_token_digest and t.expires_at <= clock_timestamp()
+    where t.digest = v_said.token_digest and t.expires_at <= clock_timestamp()
   ) then
     ok := false;
     detail := 'WHATSAPP_MONITOR_TOKEN ainda é um token que foi trocado: quem o tem continua entrando. '

@@ -211,8 +211,8 @@ const BREAKS: Break[] = [
   {
     row: "token do ambiente",
     by: [
-      `update whatsapp_monitor.installation
-       set environment_token_digest = (select digest from whatsapp_monitor.trigger_tokens)`,
+      `update whatsapp_monitor.environment
+       set token_digest = (select digest from whatsapp_monitor.trigger_tokens)`,
       "select whatsapp_monitor.rotate_token('0')",
     ],
     says: /que foi trocado/,

@@ -142,11 +142,12 @@ export class Ledger {
         whatsapp_monitor.sources, whatsapp_monitor.write_backs, whatsapp_monitor.actions,
         whatsapp_monitor.status_changes, whatsapp_monitor.outages, whatsapp_monitor.alerts,
         whatsapp_monitor.days, whatsapp_monitor.refusals, whatsapp_monitor.requests,
-        whatsapp_monitor.installation,
+        whatsapp_monitor.installation, whatsapp_monitor.environment,
         public.organization_channel_config;
       insert into whatsapp_monitor.settings default values;
       insert into whatsapp_monitor.source_sync default values;
-      insert into whatsapp_monitor.installation default values;`);
+      insert into whatsapp_monitor.installation default values;
+      insert into whatsapp_monitor.environment default values;`);
   }
 }
 
