@@ -162,7 +162,6 @@ export function startHeldGateway() {
 
 /** What hangs shall fail, and soon enough: nothing that works takes nearly as long. */
 const PATIENCE_MS = 20_000;
-const { setTimeout } = globalThis; // the real one, where a test turns the clock
 
 /** The promise's outcome, or a failure where it has none. */
 export async function outcome<T>(promise: Promise<T>, what: string): Promise<T> {
