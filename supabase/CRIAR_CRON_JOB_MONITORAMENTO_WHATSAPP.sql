@@ -1599,6 +1599,7 @@ alter table whatsapp_monitor.ticks
   add column if not exists source      text not null default 'other'
     check (source = whatsapp_monitor.known_source(source)),
   add column if not exists late_ms     bigint check (late_ms >= 0),
+  add column if not exists follow_up   boolean not null default false,
   add column if not exists busy        boolean not null default false,
   add column if not exists checked     integer not null default 0,
   add column if not exists lease_until timestamptz;
@@ -1608,6 +1609,8 @@ comment on column whatsapp_monitor.ticks.source is
   'Who triggered, by what they sent.';
 comment on column whatsapp_monitor.ticks.late_ms is
   'Of a first tick, how much later than interval_s after the one before of the same source; null where there was none, and for those that come without a schedule.';
+comment on column whatsapp_monitor.ticks.follow_up is
+  'Whether no call brought it: a later sweep of one that asked for several (every, for).';
 comment on column whatsapp_monitor.ticks.busy is
   'Whether it found nothing to claim because others held what was due.';
 comment on column whatsapp_monitor.ticks.checked is
@@ -1680,7 +1683,8 @@ select t.started_at as at,
        r.finished_at,
        t.caller,
        t.organization_id,
-       t.id as tick_id
+       t.id as tick_id,
+       t.follow_up
 from whatsapp_monitor.ticks t
 cross join lateral (
   select count(*)                  as ticks,
@@ -1694,7 +1698,7 @@ cross join lateral (
 ) r
 where t.run_id = t.id;
 comment on view whatsapp_monitor.triggers is
-  'One row per accepted trigger. outcome: working; committed; nothing_due; busy, where others held what was due; died, where a tick of it never committed. claimed and checked count the instances of all its ticks.';
+  'One row per accepted trigger. outcome: working; committed; nothing_due; busy, where others held what was due; died, where a tick of it never committed. claimed and checked count the instances of all its ticks. follow_up: nobody called again for it.';
 
 -- ------------------------------------------------------------------------------------------------
 -- Refused
@@ -2013,39 +2017,8 @@ end
 $$;
 
 -- ------------------------------------------------------------------------------------------------
--- What the function says of itself
+-- Where the function says it is
 -- ------------------------------------------------------------------------------------------------
-
-create table if not exists whatsapp_monitor.environment (
-  only_row     boolean primary key default true check (only_row),
-  token_digest text check (token_digest ~ '^[0-9a-f]{64}$'),
-  reported_at  timestamptz not null default '-infinity'
-);
-comment on table whatsapp_monitor.environment is
-  'What the function has last told of its environment, to the minute.';
-comment on column whatsapp_monitor.environment.token_digest is
-  'SHA-256 (hex) of its variable WHATSAPP_MONITOR_TOKEN; null where it has none, or has told nothing yet (reported_at).';
-
-insert into whatsapp_monitor.environment default values on conflict do nothing;
-
--- Writes down what a trigger's function tells of itself. What has been told within the minute is not
--- written again, and nobody waits for another who writes it.
---
--- request: {environment_token_digest: hex or null}
-create or replace function whatsapp_monitor.note_environment(request jsonb)
-returns void
-language sql
-set search_path = ''
-as $$
-  update whatsapp_monitor.environment e
-  set token_digest = request ->> 'environment_token_digest',
-      reported_at  = clock_timestamp()
-  where request ? 'environment_token_digest' and e.only_row in (
-    select o.only_row from whatsapp_monitor.environment o
-    where o.token_digest is distinct from request ->> 'environment_token_digest'
-       or o.reported_at <= clock_timestamp() - interval '1 minute'
-    for update skip locked)
-$$;
 
 -- Keeps where the function says it is, unless that is known already, or could not be called.
 --
@@ -2620,6 +2593,131 @@ begin
 end
 $$;
 
+-- WhatsApp connection monitor: signs of life, for whoever watches the watcher, and what the function
+-- tells of itself.
+
+-- ------------------------------------------------------------------------------------------------
+-- Who is alive
+-- ------------------------------------------------------------------------------------------------
+
+-- Ticks that show that triggers arrive and that the work gets done. One that only waited for another
+-- shows nothing: the other may die, and the next one, too. Nor does what frontends and gateways cause.
+create or replace view whatsapp_monitor.signs_of_life as
+select t.id as tick_id, t.finished_at as at
+from whatsapp_monitor.ticks t
+where t.finished_at is not null and not t.busy and t.source not in ('poll', 'webhook');
+comment on view whatsapp_monitor.signs_of_life is
+  'Ticks that have committed, by which the health route and heartbeat_url go.';
+
+create index if not exists ticks_signs_of_life on whatsapp_monitor.ticks (finished_at)
+  where finished_at is not null and not busy and source not in ('poll', 'webhook');
+
+-- How long ago the last tick committed; whether that is well is for the caller to say.
+--
+-- request: {}
+-- answer:  {interval_s, age_ms: number, or null where none ever has}
+create or replace function public.whatsapp_monitor_health(request jsonb)
+returns jsonb
+language sql stable security definer
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'interval_s', t.interval_s,
+    'age_ms', whatsapp_monitor.epoch_ms(clock_timestamp())
+              - whatsapp_monitor.epoch_ms((select max(l.at) from whatsapp_monitor.signs_of_life l)))
+  from whatsapp_monitor.settings t
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- The sign of life that is given elsewhere
+-- ------------------------------------------------------------------------------------------------
+
+alter table whatsapp_monitor.settings
+  add column if not exists heartbeat_url text
+    check (heartbeat_url ~* '^https?://[^[:space:]]+$' and length(heartbeat_url) <= 2048);
+comment on column whatsapp_monitor.settings.heartbeat_url is
+  'What is fetched, by GET, after a tick that committed, once per interval_s at the most: a service that tells somebody when that stops. Null: none.';
+
+create table if not exists whatsapp_monitor.heartbeat (
+  only_row boolean primary key default true check (only_row),
+  given_at timestamptz not null default '-infinity',
+  tick_id  uuid
+);
+comment on table whatsapp_monitor.heartbeat is
+  'When a tick last took it on to fetch heartbeat_url, and which.';
+
+insert into whatsapp_monitor.heartbeat default values on conflict do nothing;
+
+-- Whether this tick shows life and it is time to say so. As with instances, a punctual trigger never
+-- finds it not yet time.
+create or replace function whatsapp_monitor.heartbeat_due(tick uuid)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select exists (select from whatsapp_monitor.settings t, whatsapp_monitor.heartbeat h
+                 where t.heartbeat_url is not null
+                   and h.given_at <= clock_timestamp() - make_interval(secs => t.interval_s - 5))
+     and exists (select from whatsapp_monitor.signs_of_life l where l.tick_id = tick)
+$$;
+
+-- Gives the tick the sign of life to give, as {url}, where it is due and nobody else has it: null.
+-- Repeated, it gives the same again.
+create or replace function whatsapp_monitor.claim_heartbeat(tick uuid)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Whoever comes second does not wait.
+  perform from whatsapp_monitor.heartbeat for update skip locked;
+  if found then
+    update whatsapp_monitor.heartbeat h
+    set given_at = clock_timestamp(), tick_id = tick
+    where whatsapp_monitor.heartbeat_due(tick);
+  end if;
+  return (
+    select jsonb_build_object('url', t.heartbeat_url)
+    from whatsapp_monitor.settings t, whatsapp_monitor.heartbeat h
+    where t.heartbeat_url is not null and h.tick_id = tick);
+end
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- What the function tells of itself
+-- ------------------------------------------------------------------------------------------------
+
+create table if not exists whatsapp_monitor.environment (
+  only_row     boolean primary key default true check (only_row),
+  token_digest text check (token_digest ~ '^[0-9a-f]{64}$'),
+  reported_at  timestamptz not null default '-infinity'
+);
+comment on table whatsapp_monitor.environment is
+  'What the function has last told of its environment, to the minute.';
+comment on column whatsapp_monitor.environment.token_digest is
+  'SHA-256 (hex) of its variable WHATSAPP_MONITOR_TOKEN; null where it has none, or has told nothing yet (reported_at).';
+
+insert into whatsapp_monitor.environment default values on conflict do nothing;
+
+-- Writes down what a trigger's function tells of itself. What has been told within the minute is not
+-- written again, and nobody waits for another who writes it.
+--
+-- request: {environment_token_digest: hex or null}
+create or replace function whatsapp_monitor.note_environment(request jsonb)
+returns void
+language sql
+set search_path = ''
+as $$
+  update whatsapp_monitor.environment e
+  set token_digest = request ->> 'environment_token_digest',
+      reported_at  = clock_timestamp()
+  where request ? 'environment_token_digest' and e.only_row in (
+    select o.only_row from whatsapp_monitor.environment o
+    where o.token_digest is distinct from request ->> 'environment_token_digest'
+       or o.reported_at <= clock_timestamp() - interval '1 minute'
+    for update skip locked)
+$$;
+
 -- WhatsApp connection monitor: the functions that a tick calls.
 --
 -- They live in public, where PostgREST finds them, take and return jsonb, and may be executed by
@@ -2735,11 +2833,11 @@ $$;
 --
 -- request: {tick_id, run_id: the first tick of the same trigger, source,
 --           caller: "token" | "environment" | "service_key", token_digests: [hex],
---           organization_id: text or null, report: boolean,
---           function_url, environment_token_digest: hex or null}; the last two may be left out
+--           organization_id: text or null, report: boolean, follow_up: boolean,
+--           function_url, environment_token_digest: hex or null}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
---           claimed, instances, gateways, more_due, alerts_due, report: {due, instances}}; claimed
---           is null in a repeated answer
+--           claimed, instances, gateways, more_due, alerts_due, heartbeat_due,
+--           report: {due, instances}}; claimed is null in a repeated answer
 create or replace function public.whatsapp_monitor_begin_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -2784,8 +2882,9 @@ begin
     v_settings.lease_s, (v_settings.tick_budget_ms + v_settings.request_timeout_ms) / 1000 + 17));
 
   insert into whatsapp_monitor.ticks
-    (id, run_id, source, caller, organization_id, claimed, started_at, late_ms)
-  values (v_tick, v_run, v_source, request ->> 'caller', v_organization, 0, v_now,
+    (id, run_id, source, caller, organization_id, follow_up, claimed, started_at, late_ms)
+  values (v_tick, v_run, v_source, request ->> 'caller', v_organization,
+          coalesce((request -> 'follow_up')::boolean, false), 0, v_now,
           case when v_run = v_tick
                then whatsapp_monitor.lateness(v_source, v_organization, v_now) end)
   on conflict (id) do nothing;
@@ -2826,12 +2925,13 @@ begin
     'now', v_now,
     'now_ms', whatsapp_monitor.epoch_ms(v_now),
     'settings', to_jsonb(v_settings)
-                - array['only_row', 'alert_url', 'alert_secret', 'function_url'],
+                - array['only_row', 'alert_url', 'alert_secret', 'heartbeat_url', 'function_url'],
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
     'gateways', whatsapp_monitor.gateways_of(v_tick),
     'more_due', v_claimed = v_settings.batch_size,
     'alerts_due', whatsapp_monitor.alerts_due(),
+    'heartbeat_due', whatsapp_monitor.heartbeat_due(v_tick),
     'report', case when v_claimed = 0 and (request -> 'report')::boolean
                    then whatsapp_monitor.report(v_organization) end);
 end
@@ -2850,7 +2950,8 @@ $$;
 -- written already stays as it is.
 --
 -- What was written is told to the user's tables at once. Once all of it is written, the tick claims
--- up to max_alerts alerts: to send them is the caller's business, beside its work.
+-- up to max_alerts alerts, and the sign of life: to send them is the caller's business, beside its
+-- work.
 --
 -- request: {tick_id, organization_id, report: boolean,
 --           results: [{id, fence, version, status, since_ms, reason: {code, text} or null,
@@ -2859,12 +2960,13 @@ $$;
 --                      ack: what the gateway said to the action of this tick or null,
 --                      verdicts: [{action_id, verdict}]}],
 --           carried_over: [{id, fence}],
---           gateways: as record_gateways takes them, max_alerts}
+--           gateways: as record_gateways takes them, max_alerts, heartbeat: boolean}
 --           of the profile, null is what is not known now
 -- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report,
 --           alerts: null, {error: SQLSTATE}, or {url, secret, now_ms, alerts: [{id, kind: "down" |
 --           "up", attempts, organization_id, instance_name, gateway_url, since_ms, until_ms,
---           reason: {code, text} or null}]}}
+--           reason: {code, text} or null}]},
+--           heartbeat: null, {error: SQLSTATE}, or {url}}
 create or replace function public.whatsapp_monitor_finish_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -2879,6 +2981,7 @@ declare
   v_stale      jsonb;
   v_lost       jsonb;
   v_alerts     jsonb;
+  v_heartbeat  jsonb;
 begin
   if v_tick is null then
     raise exception 'tick_id is required' using errcode = '22023';
@@ -2957,9 +3060,17 @@ begin
       v_alerts := jsonb_build_object('error', sqlstate);
     end;
   end if;
+  if v_stale = '[]' and (request -> 'heartbeat')::boolean then
+    begin
+      v_heartbeat := whatsapp_monitor.claim_heartbeat(v_tick);
+    exception when others then
+      v_heartbeat := jsonb_build_object('error', sqlstate);
+    end;
+  end if;
 
   return jsonb_build_object(
     'written', v_written, 'stale', v_stale, 'lost', v_lost, 'alerts', v_alerts,
+    'heartbeat', v_heartbeat,
     'report', case when (request -> 'report')::boolean
                    then whatsapp_monitor.report(request ->> 'organization_id') end);
 end
@@ -3625,9 +3736,7 @@ begin
   return next;
 
   check_name := 'batimento';
-  select max(t.finished_at) into v_done
-  from whatsapp_monitor.ticks t
-  where t.started_at > v_now - interval '1 day';
+  select max(l.at) into v_done from whatsapp_monitor.signs_of_life l;
   select count(*) as ticks, max(t.started_at) as last into v_dead
   from whatsapp_monitor.ticks t
   where t.started_at > v_now - interval '15 minutes'
@@ -3636,7 +3745,7 @@ begin
              else coalesce(v_done > v_now - v_patience and (v_dead.last < v_done) is not false, false)
         end;
   detail := coalesce('O último tick terminou ' || whatsapp_monitor.ago(v_done) || '.',
-                     'Nenhum tick terminou no último dia.')
+                     'Nenhum tick terminou ainda.')
          || case when v_dead.ticks > 0
                  then format(' Morreram no meio %s em 15 minutos: veja os logs da função.', v_dead.ticks)
                  else '' end;
@@ -3866,7 +3975,7 @@ begin
   select min(t.started_at) into v_first from whatsapp_monitor.ticks t
   where t.started_at > v_now - interval '1 day';
   select (select count(*) from whatsapp_monitor.ticks t
-          where t.run_id = t.id and t.started_at > v_now - interval '1 day')
+          where t.run_id = t.id and not t.follow_up and t.started_at > v_now - interval '1 day')
        + (select coalesce(sum(r.count), 0) from whatsapp_monitor.refusals r
           where r.minute > v_now - interval '1 day')
   into v_calls;

@@ -271,39 +271,8 @@ end
 $$;
 
 -- ------------------------------------------------------------------------------------------------
--- What the function says of itself
+-- Where the function says it is
 -- ------------------------------------------------------------------------------------------------
-
-create table if not exists whatsapp_monitor.environment (
-  only_row     boolean primary key default true check (only_row),
-  token_digest text check (token_digest ~ '^[0-9a-f]{64}$'),
-  reported_at  timestamptz not null default '-infinity'
-);
-comment on table whatsapp_monitor.environment is
-  'What the function has last told of its environment, to the minute.';
-comment on column whatsapp_monitor.environment.token_digest is
-  'SHA-256 (hex) of its variable WHATSAPP_MONITOR_TOKEN; null where it has none, or has told nothing yet (reported_at).';
-
-insert into whatsapp_monitor.environment default values on conflict do nothing;
-
--- Writes down what a trigger's function tells of itself. What has been told within the minute is not
--- written again, and nobody waits for another who writes it.
---
--- request: {environment_token_digest: hex or null}
-create or replace function whatsapp_monitor.note_environment(request jsonb)
-returns void
-language sql
-set search_path = ''
-as $$
-  update whatsapp_monitor.environment e
-  set token_digest = request ->> 'environment_token_digest',
-      reported_at  = clock_timestamp()
-  where request ? 'environment_token_digest' and e.only_row in (
-    select o.only_row from whatsapp_monitor.environment o
-    where o.token_digest is distinct from request ->> 'environment_token_digest'
-       or o.reported_at <= clock_timestamp() - interval '1 minute'
-    for update skip locked)
-$$;
 
 -- Keeps where the function says it is, unless that is known already, or could not be called.
 --

@@ -89,9 +89,7 @@ begin
   return next;
 
   check_name := 'batimento';
-  select max(t.finished_at) into v_done
-  from whatsapp_monitor.ticks t
-  where t.started_at > v_now - interval '1 day';
+  select max(l.at) into v_done from whatsapp_monitor.signs_of_life l;
   select count(*) as ticks, max(t.started_at) as last into v_dead
   from whatsapp_monitor.ticks t
   where t.started_at > v_now - interval '15 minutes'
@@ -100,7 +98,7 @@ begin
              else coalesce(v_done > v_now - v_patience and (v_dead.last < v_done) is not false, false)
         end;
   detail := coalesce('O último tick terminou ' || whatsapp_monitor.ago(v_done) || '.',
-                     'Nenhum tick terminou no último dia.')
+                     'Nenhum tick terminou ainda.')
          || case when v_dead.ticks > 0
                  then format(' Morreram no meio %s em 15 minutos: veja os logs da função.', v_dead.ticks)
                  else '' end;
@@ -330,7 +328,7 @@ begin
   select min(t.started_at) into v_first from whatsapp_monitor.ticks t
   where t.started_at > v_now - interval '1 day';
   select (select count(*) from whatsapp_monitor.ticks t
-          where t.run_id = t.id and t.started_at > v_now - interval '1 day')
+          where t.run_id = t.id and not t.follow_up and t.started_at > v_now - interval '1 day')
        + (select coalesce(sum(r.count), 0) from whatsapp_monitor.refusals r
           where r.minute > v_now - interval '1 day')
   into v_calls;

@@ -123,6 +123,8 @@ export class Ledger {
       trigger_tokens: ["expires_at"],
       actions: ["granted_at"],
       ticks: ["started_at", "finished_at", "lease_until"],
+      heartbeat: ["given_at"],
+      environment: ["reported_at"],
     };
     for (const [table, columns] of Object.entries(moments)) {
       await this.query(
@@ -142,11 +144,12 @@ export class Ledger {
         whatsapp_monitor.sources, whatsapp_monitor.write_backs, whatsapp_monitor.actions,
         whatsapp_monitor.status_changes, whatsapp_monitor.outages, whatsapp_monitor.alerts,
         whatsapp_monitor.days, whatsapp_monitor.refusals, whatsapp_monitor.requests,
-        whatsapp_monitor.installation, whatsapp_monitor.environment,
+        whatsapp_monitor.heartbeat, whatsapp_monitor.environment, whatsapp_monitor.installation,
         public.organization_channel_config;
       insert into whatsapp_monitor.settings default values;
       insert into whatsapp_monitor.source_sync default values;
       insert into whatsapp_monitor.installation default values;
+      insert into whatsapp_monitor.heartbeat default values;
       insert into whatsapp_monitor.environment default values;`);
   }
 }

@@ -52,6 +52,7 @@ const CALLS = [
   "record_refusals",
   "settle_alerts",
   "status",
+  "health",
 ].map((name) => `whatsapp_monitor_${name}`);
 
 async function withDatabase(
@@ -148,7 +149,8 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
       insert into whatsapp_monitor.trigger_tokens (digest) values (repeat('a', 64));
       insert into whatsapp_monitor.requests (problem) values ('no_url');
       update whatsapp_monitor.settings
-      set alert_url = 'https://hooks.example/1', function_url = 'https://project.example';
+      set alert_url = 'https://hooks.example/1', heartbeat_url = 'https://beats.example/1',
+          function_url = 'https://project.example';
       update whatsapp_monitor.installation set scheduled_at = now();`);
     const tick_id = crypto.randomUUID();
     const begun = await rpc("whatsapp_monitor_begin_tick", {
@@ -279,7 +281,12 @@ Deno.test("the settings have the defaults of design.md, and each is explained", 
       `select to_jsonb(s) - array['only_row', 'alert_secret'] as settings
        from whatsapp_monitor.settings s`,
     );
-    assert.deepEqual(settings, { ...DEFAULTS, alert_url: null, function_url: null });
+    assert.deepEqual(settings, {
+      ...DEFAULTS,
+      alert_url: null,
+      function_url: null,
+      heartbeat_url: null,
+    });
     const columns = await database.query<{ name: string; comment: string | null }>(`
       select attname as name, col_description(attrelid, attnum) as comment from pg_attribute
       where attrelid = 'whatsapp_monitor.settings'::regclass and attnum > 0`);
@@ -295,6 +302,7 @@ Deno.test("the settings have the defaults of design.md, and each is explained", 
       "alert_url = 'ftp://x'",
       "alert_secret = 'whsec_short'",
       "function_url = 'https://user:word@x'",
+      "heartbeat_url = 'https://'",
     ];
     for (const change of senseless) {
       await assert.rejects(
@@ -347,8 +355,9 @@ Deno.test("anon and authenticated get at nothing; the service role at the functi
       }
     }
     for (const { call } of functions) {
-      // It lacks what it needs, but not the right to call.
-      assert.equal(await refusal(database, "service_role", call), "22023", call);
+      // It lacks what it needs, if it needs anything, but not the right to call.
+      const lacks = call.includes("_health") ? null : "22023";
+      assert.equal(await refusal(database, "service_role", call), lacks, call);
     }
     for (const sql of inside) {
       assert.equal(await refusal(database, "service_role", sql), "42501", sql);

@@ -65,14 +65,24 @@ Deno.test("pasted into an empty project, the file is all that it takes: the job'
     assert.equal((await check(database, "URL da função")).ok, false);
     assert.match((await check(database, "chamadas")).detail, /não se sabe onde está a função/);
 
-    await paste(database, withUrl(world.url));
-    assert.equal(await turn(), 1);
-    assert.deepEqual(
-      await database.query(
-        "select source, outcome, checked::int from whatsapp_monitor.triggers",
-      ),
-      [{ source: "pg_cron", outcome: "committed", checked: 1 }],
+    // Whoever else calls the function makes it write where it is.
+    await (await world.trigger()).body?.cancel();
+    const [{ function_url }] = await database.query<{ function_url: string }>(
+      "select function_url from whatsapp_monitor.settings",
     );
+    assert.equal(function_url, `${world.functionUrl}/whatsapp/monitor/start`);
+    await world.makeDue();
+    assert.equal(await turn(), 1);
+    const [last] = await database.query(
+      `select source, caller, outcome, checked::int from whatsapp_monitor.triggers
+       order by at desc limit 1`,
+    );
+    assert.deepEqual(last, {
+      source: "pg_cron",
+      caller: "token",
+      outcome: "committed",
+      checked: 1,
+    });
     assert.equal((await world.row("loja")).status, "connected");
     assert.deepEqual(await broken(database), []);
     const right = await check(database, "chamadas");
