@@ -23,6 +23,8 @@
 #     this machine gets into it: they are remapped (build/paths.mjs), and the
 #     result is searched for them (build/scan.mjs). So the same compiler makes
 #     the same bytes everywhere.
+#  6. The SQL file that a user pastes, from the migrations (build/sql.mjs). It
+#     takes Node alone, so it is compared whenever a build is asked for.
 #
 # The flags of all tools stand in build/inputs.mjs. Tools that do not belong in
 # the tree are kept in WHATSAPP_MONITOR_CACHE (~/.cache/whatsapp-monitor).
@@ -44,8 +46,9 @@ export DENO_NO_UPDATE_CHECK=1
 
 usage() {
   cat <<'END'
-./build.sh [--force] [--out DIR]   build pkg/ if it is older than the sources
-                                   (--force: always; --out: into another folder)
+./build.sh [--force] [--out DIR]   build pkg/ and the SQL file, if they are older
+                                   than the sources (--force: pkg/ always; --out:
+                                   pkg/ into another folder, and nothing else)
 ./build.sh dev [...]               run the local stack; dev --help tells more
 ./build.sh test [--all]            run the tests that need no root and no server;
                                    --all: those too, and the freshness of pkg/
@@ -287,6 +290,7 @@ build_command() {
     shift
   done
   command -v node >/dev/null || die "Node.js 20 or newer is needed"
+  if [ "$out" = pkg ]; then node build/sql.mjs write; fi
   if [ -n "$force" ]; then build "$out"; else build_if_stale "$out"; fi
 }
 

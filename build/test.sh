@@ -132,7 +132,7 @@ run_tests() {
   # be committed; otherwise it is simply rebuilt.
   node_modules all
   if [ -z "$all" ]; then
-    check "pkg/ up to date" bash build.sh
+    check "pkg/ and the SQL file up to date" bash build.sh
   fi
 
   check "cargo fmt" cargo fmt --check

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::gateway::address::{Reach, is_public_host};
+use crate::web::fetch::is_header_value;
 
 /// The settings that come with the deployment, as opposed to those in the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,9 @@ const CHOSEN_KEY_NAMES: [&str; 4] = [
     "LOCAL_SERVICE_ROLE_KEY",
 ];
 
+/// Bytes that a URL may have, as the database's settings take them.
+const MAX_URL_BYTES: usize = 2048;
+
 impl Environment {
     /// Reads the variables by their names.
     pub fn from_variables(variables: &BTreeMap<String, String>) -> Self {
@@ -58,6 +62,13 @@ impl Environment {
             trigger_token: get("WHATSAPP_MONITOR_TOKEN"),
             drill: get("WHATSAPP_MONITOR_DRILL").as_deref() == Some("on"),
         }
+    }
+
+    /// The public URL of a path below the project's own; `None` where nothing names a project.
+    pub fn public_url(&self, path: &str) -> Option<String> {
+        let url = format!("{}{path}", self.supabase_url);
+        let plain = url.starts_with("http://") || url.starts_with("https://");
+        (plain && is_header_value(&url) && url.len() <= MAX_URL_BYTES).then_some(url)
     }
 
     /// Where gateways may live. A project whose own URL is public is a hosted one; one that is

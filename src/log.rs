@@ -146,6 +146,11 @@ pub fn starting(organization_id: Option<&str>) -> String {
     )
 }
 
+/// The line where somebody elsewhere could not be given the sign of life.
+pub fn no_heartbeat(why: &str) -> String {
+    format!("⚠️ heartbeat_url não avisada ({why})")
+}
+
 /// The line before an action.
 pub fn acting(organization_id: &str, action: Action) -> String {
     let organization = single_line(organization_id);

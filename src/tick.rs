@@ -8,15 +8,17 @@ mod tell;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use futures_util::future::join;
+
 use crate::alert;
 use crate::gateway::address::Reach;
 use crate::log;
 use crate::monitor::{Instance, Settings, Timestamp};
 use crate::report::{InstanceReport, Report};
-use crate::store::alerts::Alerts;
+use crate::store::alerts::{Alerts, Heartbeat};
 use crate::store::ledger::Source;
 use crate::store::tick::{
-    BeginAnswer, BeginTick, Begun, Caller, FinishTick, Judged, Outcome, Scope,
+    BeginAnswer, BeginTick, Begun, Caller, Deployment, FinishTick, Judged, Outcome, Scope,
 };
 use crate::store::{Store, StoreError};
 use crate::web::console;
@@ -41,11 +43,25 @@ pub struct Order {
     pub organization_id: Option<String>,
     /// Whether somebody waits for the report.
     pub report: bool,
+    /// Whether it is a later sweep of a call that asked for several.
+    pub follow_up: bool,
     /// Where gateways may live.
     pub reach: Reach,
+    /// What the function knows of itself.
+    pub deployment: Deployment,
 }
 
 impl Order {
+    /// The same, for the next sweep of the same call: a run of its own.
+    #[must_use]
+    pub fn follow_up(&self) -> Self {
+        Self {
+            tick_id: random_uuid(),
+            follow_up: true,
+            ..self.clone()
+        }
+    }
+
     /// Begins the tick of this id.
     ///
     /// # Errors
@@ -59,6 +75,8 @@ impl Order {
                 source: self.source,
                 organization_id: self.organization_id.as_deref(),
                 report: self.report,
+                follow_up: self.follow_up,
+                deployment: &self.deployment,
             })
             .await
     }
@@ -114,9 +132,7 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         console::log(&line);
     }
     // What is told was written before, and whoever is slow to hear it keeps nothing else waiting.
-    if let Some((tick_id, alerts)) = done.alerts {
-        run.tell(&tick_id, alerts).await;
-    }
+    join(run.tell(done.alerts), run.beat(done.heartbeat)).await;
     Report {
         success: done.error.is_none(),
         tick_id: order.tick_id.clone(),
@@ -148,6 +164,8 @@ struct Done {
     scope: Scope,
     /// What somebody is to be told, by the tick of this id.
     alerts: Option<(String, Alerts)>,
+    /// The sign of life that is to be given.
+    heartbeat: Option<Heartbeat>,
     error: Option<StoreError>,
 }
 
@@ -208,8 +226,8 @@ impl Run<'_> {
     async fn tick(&self, tick_id: &str, begun: Begun, done: &mut Done) -> Result<bool, StoreError> {
         if begun.report.is_some() || (begun.instances.is_empty() && !self.order.report) {
             done.scope = begun.report.unwrap_or_default();
-            if begun.alerts_due {
-                done.alerts = self.claim_alerts(tick_id).await;
+            if begun.alerts_due || begun.heartbeat_due {
+                self.claim(tick_id, begun.heartbeat_due, done).await;
             }
             return Ok(true);
         }
@@ -253,6 +271,7 @@ impl Run<'_> {
                     carried_over,
                     gateways,
                     max_alerts: if last { alert::MAX_PER_RUN } else { 0 },
+                    heartbeat: last,
                 })
                 .await?;
             done.checked.extend(finished.written);
@@ -261,6 +280,7 @@ impl Run<'_> {
             }
             if finished.stale.is_empty() {
                 done.alerts = finished.alerts.map(|alerts| (tick_id.to_owned(), alerts));
+                done.heartbeat = finished.heartbeat;
                 return Ok(told);
             }
             (carried_over, gateways) = (&[], &[]);

@@ -163,7 +163,7 @@ fn seconds(from_ms: i64, to_ms: i64) -> i64 {
 }
 
 /// A duration in its two largest units, which are written alike in both languages.
-fn duration(seconds: i64) -> String {
+pub fn duration(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),

@@ -5,7 +5,9 @@
 //! | [`message`] | what is said, for people and for programs |
 //! | [`signature`] | how the receiver knows who said it |
 //! | [`send`] | the request, and why it failed |
+//! | [`heartbeat`] | the sign of life while all is well |
 
+pub mod heartbeat;
 pub mod message;
 pub mod send;
 pub mod signature;

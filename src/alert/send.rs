@@ -9,7 +9,7 @@ use crate::monitor::{ConfigFault, Timestamp};
 use crate::store::alerts::Alert;
 use crate::web::fetch::{FetchError, Outgoing, fetch_status};
 
-/// Why an alert was not delivered.
+/// Why something was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The URL is none that may be posted to.
@@ -72,7 +72,7 @@ impl Receiver {
         let body = message::body(alert, now).map_err(|_| broken)?;
         let timestamp_s = now.as_ms() / 1000;
         let signature = self.signer.sign(&alert.id, timestamp_s, &body);
-        let status = fetch_status(Outgoing {
+        let answer = fetch_status(Outgoing {
             method: Method::POST,
             url: &self.url,
             headers: &[
@@ -85,11 +85,18 @@ impl Receiver {
             timeout_ms,
             max_bytes: 0,
         })
-        .await
-        .map_err(Failure::Fetch)?;
-        match status {
-            200..=299 => Ok(()),
-            _ => Err(Failure::Status(status)),
-        }
+        .await;
+        is_delivered(answer)
+    }
+}
+
+/// Only a 2xx is a delivery.
+///
+/// # Errors
+/// [`Failure`], for all else.
+pub fn is_delivered(answer: Result<u16, FetchError>) -> Result<(), Failure> {
+    match answer.map_err(Failure::Fetch)? {
+        200..=299 => Ok(()),
+        status => Err(Failure::Status(status)),
     }
 }

@@ -71,7 +71,7 @@ pub fn identify(presented: &Presented, environment: &Environment) -> Option<Call
         .into_iter()
         .flatten()
         .filter(|token| has_the_shape_of_a_token(token))
-        .map(|token| hex(&sha256(token)))
+        .map(digest)
         .collect();
     (!token_digests.is_empty()).then_some(Caller::Token { token_digests })
 }
@@ -93,6 +93,11 @@ fn has_the_shape_of_a_token(token: &str) -> bool {
         && token
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// What is known of a token where the token itself must not be: its SHA-256, in hex.
+pub fn digest(token: &str) -> String {
+    hex(&sha256(token))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -168,7 +173,7 @@ mod tests {
             (
                 TOKEN,
                 Caller::Token {
-                    token_digests: vec![hex(&sha256(TOKEN))],
+                    token_digests: vec![digest(TOKEN)],
                 },
                 &["x-monitor-token", "bearer", "query"][..],
             ),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `/whatsapp/monitor/start` | [`start`] |
 //! | `/whatsapp/monitor/status` | [`status`] |
+//! | `/whatsapp/monitor/health` | [`health`] |
 //! | `/whatsapp/monitor/drill` | [`drill`] |
 //!
 //! Who triggers is [`source`]'s to tell; whoever is refused is counted by [`refusals`].
@@ -11,8 +12,10 @@
 pub mod auth;
 pub mod body;
 pub mod drill;
+pub mod health;
 pub mod refusals;
 pub mod reply;
+pub mod rhythm;
 pub mod route;
 pub mod source;
 pub mod start;
@@ -102,6 +105,7 @@ async fn reply(
     let reply = match resource {
         Resource::Start => start::answer(&context).await,
         Resource::Status => status::answer(&context).await,
+        Resource::Health => health::answer(&context).await,
         Resource::Drill => drill::answer(&context).await,
     };
     if method == Method::Head {

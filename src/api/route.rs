@@ -30,16 +30,21 @@ pub enum Resource {
     Start,
     /// How every instance is.
     Status,
+    /// Whether ticks arrive.
+    Health,
     /// Panics on demand; only where the environment says so.
     Drill,
 }
 
 impl Resource {
+    /// All of them.
+    const ALL: [Self; 4] = [Self::Start, Self::Status, Self::Health, Self::Drill];
+
     /// Whether it accepts this verb.
     pub const fn allows(self, method: Method) -> bool {
         match self {
             Self::Start => true,
-            Self::Status => matches!(method, Method::Get | Method::Head),
+            Self::Status | Self::Health => matches!(method, Method::Get | Method::Head),
             Self::Drill => matches!(method, Method::Post),
         }
     }
@@ -48,7 +53,7 @@ impl Resource {
     pub const fn allowed(self) -> &'static str {
         match self {
             Self::Start => "POST, GET, HEAD, OPTIONS",
-            Self::Status => "GET, HEAD, OPTIONS",
+            Self::Status | Self::Health => "GET, HEAD, OPTIONS",
             Self::Drill => "POST, OPTIONS",
         }
     }
@@ -58,6 +63,7 @@ impl Resource {
         match self {
             Self::Start => "/whatsapp/monitor/start",
             Self::Status => "/whatsapp/monitor/status",
+            Self::Health => "/whatsapp/monitor/health",
             Self::Drill => "/whatsapp/monitor/drill",
         }
     }
@@ -79,12 +85,28 @@ impl Resource {
 /// The path segment that the system this replaces has after its slug.
 const LEGACY_SEGMENT: &str = "make-server-67caf26a";
 
+/// What stands before the slug where the project's gateway is asked.
+const FUNCTIONS: &str = "/functions/v1";
+
+/// Where the project's gateway has what a path names, the slug included; `None` where the path does
+/// not tell the slug.
+pub fn public(path: &str) -> Option<String> {
+    let path = path.strip_prefix(FUNCTIONS).unwrap_or(path);
+    let (slug, rest) = path.strip_prefix('/')?.split_once('/')?;
+    let told = !slug.is_empty()
+        && slug != LEGACY_SEGMENT
+        && Resource::ALL
+            .into_iter()
+            .any(|resource| format!("/{rest}").ends_with(resource.path()));
+    told.then(|| format!("{FUNCTIONS}{path}"))
+}
+
 /// What a path names. Before the resource there may be `/functions/v1`, the function's slug
 /// (whatever it was deployed as), and after the slug the legacy segment.
 pub fn resource(path: &str, drill: bool) -> Option<Resource> {
-    let path = path.strip_prefix("/functions/v1").unwrap_or(path);
+    let path = path.strip_prefix(FUNCTIONS).unwrap_or(path);
     let own = |path: &str| {
-        [Resource::Start, Resource::Status, Resource::Drill]
+        Resource::ALL
             .into_iter()
             .filter(|resource| drill || *resource != Resource::Drill)
             .find(|resource| resource.path() == path)
@@ -131,6 +153,29 @@ mod tests {
             "/make-server-67caf26a",
         ] {
             assert_eq!(resource(path, false), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_public_path_is_the_one_that_was_taken() {
+        let public_start = Some("/functions/v1/rendizy-server/whatsapp/monitor/start".to_owned());
+        for path in [
+            "/rendizy-server/whatsapp/monitor/start",
+            "/functions/v1/rendizy-server/whatsapp/monitor/start",
+        ] {
+            assert_eq!(public(path), public_start, "{path}");
+        }
+        assert_eq!(
+            public("/a-slug/make-server-67caf26a/whatsapp/monitor/start").as_deref(),
+            Some("/functions/v1/a-slug/make-server-67caf26a/whatsapp/monitor/start")
+        );
+        for path in [
+            "/whatsapp/monitor/start",
+            "/functions/v1/whatsapp/monitor/start",
+            "/make-server-67caf26a/whatsapp/monitor/start",
+            "//whatsapp/monitor/start",
+        ] {
+            assert_eq!(public(path), None, "{path}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use gloo_timers::future::TimeoutFuture;
 use serde_json::{Map, Value, json};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
@@ -11,13 +12,17 @@ use super::auth::{self, Presented};
 use super::body;
 use super::refusals;
 use super::reply::Reply;
+use super::rhythm::{self, Rhythm};
+use super::route;
 use super::source::{Sent, source};
+use crate::report::Report;
 use crate::store::ledger::Why;
-use crate::store::tick::BeginAnswer;
+use crate::store::tick::{BeginAnswer, Begun, Deployment};
 use crate::store::{Store, StoreError};
 use crate::tick::{self, Order};
 use crate::web::console;
 use crate::web::crypto::random_uuid;
+use crate::web::performance::{left_ms, now_ms};
 
 /// Begins a run and answers; the work goes on behind the answer, unless the caller waits for it.
 pub async fn answer(context: &Context<'_>) -> Reply {
@@ -27,7 +32,9 @@ pub async fn answer(context: &Context<'_>) -> Reply {
 }
 
 async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
+    let came_ms = now_ms();
     let wait = wait(context.query("wait").as_deref())?;
+    let rhythm = rhythm(context, wait)?;
     let sent = Sent::by(context);
     let Some(caller) = auth::identify(&Presented::by(context), context.environment) else {
         refusals::count(context, source(&sent, None), Why::NoToken);
@@ -43,7 +50,9 @@ async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
         source,
         organization_id,
         report: wait,
+        follow_up: false,
         reach: context.environment.reach(),
+        deployment: deployment(context),
     };
     let begun = match order.begin(&store, &order.tick_id).await {
         Ok(BeginAnswer::Accepted(begun)) => begun,
@@ -63,11 +72,10 @@ async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
     let report = Rc::clone(&finished);
     // Always inside waitUntil: a caller that hangs up must not cut the work.
     let work = future_to_promise(async move {
-        let done = tick::run(&store, &order, begun).await;
-        if let Some(error) = &done.error {
-            console::error(&format!("❌ Erro no monitoramento: {error}"));
+        *report.borrow_mut() = Some(run(&store, &order, begun).await);
+        if let Some(rhythm) = rhythm {
+            follow_up(&store, &order, rhythm, came_ms).await;
         }
-        *report.borrow_mut() = Some(done);
         Ok(JsValue::UNDEFINED)
     });
     context.keep_alive(&work);
@@ -88,6 +96,44 @@ async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
             "tick_id": tick_id,
         }),
     ))
+}
+
+/// Does the work of a run that has begun.
+async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
+    let done = tick::run(store, order, begun).await;
+    if let Some(error) = &done.error {
+        console::error(&format!("❌ Erro no monitoramento: {error}"));
+    }
+    done
+}
+
+/// Sweeps again for a caller that cannot come so often. Each sweep is a run of its own, as if the
+/// caller had come for it; one that is late begins as soon as the one before is over.
+async fn follow_up(store: &Store, order: &Order, rhythm: Rhythm, came_ms: f64) {
+    for at_ms in rhythm.later_ms() {
+        TimeoutFuture::new(left_ms(at_ms, now_ms() - came_ms)).await;
+        let order = order.follow_up();
+        match order.begin(store, &order.tick_id).await {
+            Ok(BeginAnswer::Accepted(mut begun)) => {
+                begun.settings.tick_budget_ms =
+                    rhythm::budget_ms(&begun.settings, now_ms() - came_ms);
+                run(store, &order, begun).await;
+            }
+            // The token was revoked, or the organization removed, meanwhile.
+            Ok(_) => return,
+            Err(error) => console::error(&format!("❌ Erro no monitoramento: {error}")),
+        }
+    }
+}
+
+/// What the function can tell of itself, by its environment and by the path that it was found at.
+fn deployment(context: &Context<'_>) -> Deployment {
+    let environment = context.environment;
+    Deployment {
+        environment_token_digest: environment.trigger_token.as_deref().map(auth::digest),
+        function_url: route::public(&context.url.pathname())
+            .and_then(|path| environment.public_url(&path)),
+    }
 }
 
 /// The organization that the caller limits the run to. One that is named and blank is none: to
@@ -114,6 +160,18 @@ fn wait(parameter: Option<&str>) -> Result<bool, Reply> {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
         Some(_) => Err(Reply::error(400, "wait deve ser true ou false")),
+    }
+}
+
+/// When the caller wants to be served again.
+fn rhythm(context: &Context<'_>, wait: bool) -> Result<Option<Rhythm>, Reply> {
+    let (every, until) = (context.query("every"), context.query("for"));
+    match Rhythm::parse(every.as_deref(), until.as_deref()) {
+        Ok(Some(_)) if wait => Err(Reply::error(
+            400,
+            "wait=true não combina com every e for: ninguém espera um minuto pela resposta",
+        )),
+        parsed => parsed.map_err(|sentence| Reply::error(400, sentence)),
     }
 }
 

@@ -24,6 +24,32 @@ pub enum Alerts {
     },
 }
 
+/// What `finish_tick` says of the sign of life.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Heartbeat {
+    /// The tick is to give it.
+    Due {
+        /// Where.
+        url: String,
+    },
+    /// It could not be claimed.
+    Failed {
+        /// The SQLSTATE.
+        error: String,
+    },
+}
+
+/// Without the URL, which often is a secret.
+impl std::fmt::Debug for Heartbeat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Due { .. } => f.write_str("Due"),
+            Self::Failed { error } => write!(f, "Failed({error})"),
+        }
+    }
+}
+
 /// Alerts that a tick holds, and where they go.
 #[derive(Clone, Deserialize)]
 pub struct HeldAlerts {

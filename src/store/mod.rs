@@ -1,6 +1,7 @@
 //! Postgres, through PostgREST's remote procedure calls.
 
 pub mod alerts;
+pub mod health;
 pub mod ledger;
 pub mod status;
 pub mod tick;
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 use crate::environment::Environment;
 use crate::web::fetch::{FetchError, Outgoing, fetch, is_header_value};
-use crate::web::performance::now_ms;
+use crate::web::performance::{left_ms, now_ms};
 
 /// The largest answer that is read, in bytes: a report of some fifty thousand instances.
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
@@ -192,15 +193,6 @@ fn failure(status: u16, body: &str) -> StoreError {
         (429 | 500.., _) => StoreError::Failed { status, code },
         _ => StoreError::Refused { status, code },
     }
-}
-
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped before"
-)]
-fn left_ms(total_ms: u32, elapsed_ms: f64) -> u32 {
-    (f64::from(total_ms) - elapsed_ms).max(0.0) as u32
 }
 
 fn left_ms_after(total_ms: u32, elapsed_ms: f64, pause_ms: u32) -> u32 {

@@ -1,10 +1,10 @@
 //! The calls of a tick: what is sent to the SQL functions and what they answer.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::alerts::Alerts;
+use super::alerts::{Alerts, Heartbeat};
 use super::ledger::Source;
 use super::{Patience, Store, StoreError};
 use crate::monitor::{
@@ -55,6 +55,20 @@ pub struct BeginTick<'a> {
     pub organization_id: Option<&'a str>,
     /// Whether to report all instances, where nothing was due.
     pub report: bool,
+    /// Whether it is a later sweep of a call that asked for several.
+    pub follow_up: bool,
+    /// What the function knows of itself.
+    #[serde(flatten)]
+    pub deployment: &'a Deployment,
+}
+
+/// What the function knows of its own deployment and the database cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Deployment {
+    /// The SHA-256 digest in hex of the token in its environment, where there is one.
+    pub environment_token_digest: Option<String>,
+    /// Where triggers reach it, as far as it can tell.
+    pub function_url: Option<String>,
 }
 
 /// The answer of `begin_tick`.
@@ -89,6 +103,9 @@ pub struct Begun {
     /// Whether somebody is to be told of something.
     #[serde(default)]
     pub alerts_due: bool,
+    /// Whether a sign of life is due, and nothing else is.
+    #[serde(default)]
+    pub heartbeat_due: bool,
     /// What there is to report, where nothing was due and the report was asked for.
     pub report: Option<Scope>,
 }
@@ -385,6 +402,8 @@ pub struct FinishTick<'a> {
     pub gateways: &'a [GatewaySeen],
     /// Alerts that it is to claim at the most, once all is written.
     pub max_alerts: u32,
+    /// Whether it is to claim the sign of life, once all is written.
+    pub heartbeat: bool,
 }
 
 /// The answer of `finish_tick`.
@@ -397,6 +416,9 @@ pub struct Finished {
     /// What somebody is to be told, once all is written.
     #[serde(default, deserialize_with = "beside")]
     pub alerts: Option<Alerts>,
+    /// Where a sign of life is to be given, once all is written.
+    #[serde(default, deserialize_with = "beside")]
+    pub heartbeat: Option<Heartbeat>,
     /// What there is to report, where that was asked for.
     pub report: Option<Scope>,
 }
@@ -489,11 +511,11 @@ fn memory<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
 
 /// Reads what comes beside the work: what this version cannot read of it is no reason to lose the
 /// rest of the answer.
-fn beside<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Alerts>, D::Error> {
+fn beside<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).unwrap_or_else(|_| {
-        Some(Alerts::Failed {
-            error: "?".to_owned(),
-        })
-    }))
+    serde_json::from_value(value)
+        .or_else(|_| serde_json::from_value(json!({ "error": "?" })))
+        .map_err(D::Error::custom)
 }

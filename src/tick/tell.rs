@@ -1,14 +1,15 @@
-//! Telling: the alerts that a run holds, once all that it found is written.
+//! Telling: the alerts that a run holds, and its sign of life, once all that it found is written.
 
 use std::cell::Cell;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::{Clock, Run};
+use super::{Clock, Done, Run};
+use crate::alert::heartbeat;
 use crate::alert::send::{Failure, Receiver};
 use crate::alert::{MAX_PER_RUN, pause_s};
 use crate::log;
-use crate::store::alerts::{Alert, Alerts, HeldAlerts, SettleAlerts, Settled};
+use crate::store::alerts::{Alert, Alerts, Heartbeat, HeldAlerts, SettleAlerts, Settled};
 use crate::store::tick::FinishTick;
 use crate::web::console;
 use crate::web::performance::now_ms;
@@ -21,8 +22,8 @@ const AT_ONCE: usize = 4;
 const TOO_MANY_REQUESTS: u16 = 429;
 
 impl Run<'_> {
-    /// Claims alerts with a tick that has nothing else to do.
-    pub(super) async fn claim_alerts(&self, tick_id: &str) -> Option<(String, Alerts)> {
+    /// Claims what is to be told, with a tick that has nothing else to do.
+    pub(super) async fn claim(&self, tick_id: &str, heartbeat: bool, done: &mut Done) {
         let finish = FinishTick {
             tick_id,
             organization_id: None,
@@ -31,23 +32,40 @@ impl Run<'_> {
             carried_over: &[],
             gateways: &[],
             max_alerts: MAX_PER_RUN,
+            heartbeat,
         };
-        let alerts = match self.store.finish_tick(&finish).await {
-            Ok(finished) => finished.alerts?,
-            Err(error) => {
-                console::error(&format!("❌ Erro ao ler os alertas: {error}"));
-                return None;
+        match self.store.finish_tick(&finish).await {
+            Ok(finished) => {
+                done.alerts = finished.alerts.map(|alerts| (tick_id.to_owned(), alerts));
+                done.heartbeat = finished.heartbeat;
+            }
+            Err(error) => console::error(&format!("❌ Erro ao ler os alertas: {error}")),
+        }
+    }
+
+    /// Gives a sign of life. Whatever comes of it, the run is none the worse.
+    pub(super) async fn beat(&self, heartbeat: Option<Heartbeat>) {
+        let failure = match heartbeat {
+            None => return,
+            Some(Heartbeat::Failed { error }) => error,
+            Some(Heartbeat::Due { url }) => {
+                let timeout_ms = self.settings.request_timeout_ms;
+                match heartbeat::ping(&url, self.order.reach, timeout_ms).await {
+                    Ok(()) => return,
+                    Err(failure) => failure.code(),
+                }
             }
         };
-        Some((tick_id.to_owned(), alerts))
+        console::error(&log::no_heartbeat(&failure));
     }
 
     /// Sends alerts and writes down what came of them. Nothing that goes wrong here makes the run
     /// a failure: what is not settled is due again when the lease ends.
-    pub(super) async fn tell(&self, tick_id: &str, alerts: Alerts) {
-        let held = match alerts {
-            Alerts::Held(held) => held,
-            Alerts::Failed { error } => {
+    pub(super) async fn tell(&self, alerts: Option<(String, Alerts)>) {
+        let (tick_id, held) = match alerts {
+            None => return,
+            Some((tick_id, Alerts::Held(held))) => (tick_id, held),
+            Some((_, Alerts::Failed { error })) => {
                 console::error(&format!("❌ Erro ao ler os alertas: {error}"));
                 return;
             }
@@ -57,7 +75,7 @@ impl Run<'_> {
             console::log(&line);
         }
         let request = SettleAlerts {
-            tick_id,
+            tick_id: &tick_id,
             alerts: &settled,
         };
         if let Err(error) = self.store.settle_alerts(&request).await {

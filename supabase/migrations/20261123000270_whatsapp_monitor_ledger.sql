@@ -27,6 +27,7 @@ alter table whatsapp_monitor.ticks
   add column if not exists source      text not null default 'other'
     check (source = whatsapp_monitor.known_source(source)),
   add column if not exists late_ms     bigint check (late_ms >= 0),
+  add column if not exists follow_up   boolean not null default false,
   add column if not exists busy        boolean not null default false,
   add column if not exists checked     integer not null default 0,
   add column if not exists lease_until timestamptz;
@@ -36,6 +37,8 @@ comment on column whatsapp_monitor.ticks.source is
   'Who triggered, by what they sent.';
 comment on column whatsapp_monitor.ticks.late_ms is
   'Of a first tick, how much later than interval_s after the one before of the same source; null where there was none, and for those that come without a schedule.';
+comment on column whatsapp_monitor.ticks.follow_up is
+  'Whether no call brought it: a later sweep of one that asked for several (every, for).';
 comment on column whatsapp_monitor.ticks.busy is
   'Whether it found nothing to claim because others held what was due.';
 comment on column whatsapp_monitor.ticks.checked is
@@ -108,7 +111,8 @@ select t.started_at as at,
        r.finished_at,
        t.caller,
        t.organization_id,
-       t.id as tick_id
+       t.id as tick_id,
+       t.follow_up
 from whatsapp_monitor.ticks t
 cross join lateral (
   select count(*)                  as ticks,
@@ -122,7 +126,7 @@ cross join lateral (
 ) r
 where t.run_id = t.id;
 comment on view whatsapp_monitor.triggers is
-  'One row per accepted trigger. outcome: working; committed; nothing_due; busy, where others held what was due; died, where a tick of it never committed. claimed and checked count the instances of all its ticks.';
+  'One row per accepted trigger. outcome: working; committed; nothing_due; busy, where others held what was due; died, where a tick of it never committed. claimed and checked count the instances of all its ticks. follow_up: nobody called again for it.';
 
 -- ------------------------------------------------------------------------------------------------
 -- Refused

@@ -113,10 +113,11 @@ $$;
 --
 -- request: {tick_id, run_id: the first tick of the same trigger, source,
 --           caller: "token" | "environment" | "service_key", token_digests: [hex],
---           organization_id: text or null, report: boolean}
+--           organization_id: text or null, report: boolean, follow_up: boolean,
+--           function_url, environment_token_digest: hex or null}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
---           claimed, instances, gateways, more_due, alerts_due, report: {due, instances}}; claimed
---           is null in a repeated answer
+--           claimed, instances, gateways, more_due, alerts_due, heartbeat_due,
+--           report: {due, instances}}; claimed is null in a repeated answer
 create or replace function public.whatsapp_monitor_begin_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -140,6 +141,8 @@ begin
     return jsonb_build_object('outcome', 'unauthorized');
   end if;
 
+  perform whatsapp_monitor.note_environment(request);
+  perform whatsapp_monitor.note_function_url(request);
   perform whatsapp_monitor.clean_up_if_due();
   perform whatsapp_monitor.sync_sources_if_older(interval '1 minute');
   if v_organization is not null and not exists (
@@ -159,8 +162,9 @@ begin
     v_settings.lease_s, (v_settings.tick_budget_ms + v_settings.request_timeout_ms) / 1000 + 17));
 
   insert into whatsapp_monitor.ticks
-    (id, run_id, source, caller, organization_id, claimed, started_at, late_ms)
-  values (v_tick, v_run, v_source, request ->> 'caller', v_organization, 0, v_now,
+    (id, run_id, source, caller, organization_id, follow_up, claimed, started_at, late_ms)
+  values (v_tick, v_run, v_source, request ->> 'caller', v_organization,
+          coalesce((request -> 'follow_up')::boolean, false), 0, v_now,
           case when v_run = v_tick
                then whatsapp_monitor.lateness(v_source, v_organization, v_now) end)
   on conflict (id) do nothing;
@@ -200,12 +204,14 @@ begin
     'outcome', 'accepted',
     'now', v_now,
     'now_ms', whatsapp_monitor.epoch_ms(v_now),
-    'settings', to_jsonb(v_settings) - array['only_row', 'alert_url', 'alert_secret'],
+    'settings', to_jsonb(v_settings)
+                - array['only_row', 'alert_url', 'alert_secret', 'heartbeat_url', 'function_url'],
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
     'gateways', whatsapp_monitor.gateways_of(v_tick),
     'more_due', v_claimed = v_settings.batch_size,
     'alerts_due', whatsapp_monitor.alerts_due(),
+    'heartbeat_due', whatsapp_monitor.heartbeat_due(v_tick),
     'report', case when v_claimed = 0 and (request -> 'report')::boolean
                    then whatsapp_monitor.report(v_organization) end);
 end
@@ -224,7 +230,8 @@ $$;
 -- written already stays as it is.
 --
 -- What was written is told to the user's tables at once. Once all of it is written, the tick claims
--- up to max_alerts alerts: to send them is the caller's business, beside its work.
+-- up to max_alerts alerts, and the sign of life: to send them is the caller's business, beside its
+-- work.
 --
 -- request: {tick_id, organization_id, report: boolean,
 --           results: [{id, fence, version, status, since_ms, reason: {code, text} or null,
@@ -233,12 +240,13 @@ $$;
 --                      ack: what the gateway said to the action of this tick or null,
 --                      verdicts: [{action_id, verdict}]}],
 --           carried_over: [{id, fence}],
---           gateways: as record_gateways takes them, max_alerts}
+--           gateways: as record_gateways takes them, max_alerts, heartbeat: boolean}
 --           of the profile, null is what is not known now
 -- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report,
 --           alerts: null, {error: SQLSTATE}, or {url, secret, now_ms, alerts: [{id, kind: "down" |
 --           "up", attempts, organization_id, instance_name, gateway_url, since_ms, until_ms,
---           reason: {code, text} or null}]}}
+--           reason: {code, text} or null}]},
+--           heartbeat: null, {error: SQLSTATE}, or {url}}
 create or replace function public.whatsapp_monitor_finish_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -253,6 +261,7 @@ declare
   v_stale      jsonb;
   v_lost       jsonb;
   v_alerts     jsonb;
+  v_heartbeat  jsonb;
 begin
   if v_tick is null then
     raise exception 'tick_id is required' using errcode = '22023';
@@ -331,9 +340,17 @@ begin
       v_alerts := jsonb_build_object('error', sqlstate);
     end;
   end if;
+  if v_stale = '[]' and (request -> 'heartbeat')::boolean then
+    begin
+      v_heartbeat := whatsapp_monitor.claim_heartbeat(v_tick);
+    exception when others then
+      v_heartbeat := jsonb_build_object('error', sqlstate);
+    end;
+  end if;
 
   return jsonb_build_object(
     'written', v_written, 'stale', v_stale, 'lost', v_lost, 'alerts', v_alerts,
+    'heartbeat', v_heartbeat,
     'report', case when (request -> 'report')::boolean
                    then whatsapp_monitor.report(request ->> 'organization_id') end);
 end

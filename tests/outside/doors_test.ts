@@ -3,7 +3,8 @@
  * all that must not. Closed by default; wrong, missing and expired look alike.
  */
 import assert from "node:assert/strict";
-import { startWorld, type World } from "./support.ts";
+import { startEdge } from "../stack/edge.ts";
+import { everything, startWorld, type World } from "./support.ts";
 
 const ENVIRONMENT_TOKEN = "a token of the function's environment";
 
@@ -39,11 +40,13 @@ const hex = (bytes: Uint8Array) =>
 
 const newToken = () => hex(crypto.getRandomValues(new Uint8Array(32)));
 
+const digest = async (token: string) =>
+  hex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token))));
+
 async function register(world: World, token: string, expires: string | null): Promise<void> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token));
   await world.database.query(
     "insert into whatsapp_monitor.trigger_tokens (digest, expires_at) values ($1, now() + $2::interval)",
-    [hex(new Uint8Array(digest)), expires],
+    [await digest(token), expires],
   );
 }
 
@@ -138,11 +141,7 @@ Deno.test("the doors", async (t) => {
     await t.step("no secret is in the log or in the database's tables", async () => {
       await world.edge.idle();
       const secrets = [token, rotatedIn, expired, stranger, ENVIRONMENT_TOKEN, keys.service];
-      const tables = await world.database.query(
-        `select (select json_agg(t)::text from whatsapp_monitor.ticks t) as ticks,
-                (select json_agg(t)::text from whatsapp_monitor.trigger_tokens t) as tokens`,
-      );
-      const seen = JSON.stringify([world.edge.logs, tables]);
+      const seen = JSON.stringify(world.edge.logs) + await everything(world);
       for (const secret of secrets) assert.ok(!seen.includes(secret));
     });
   } finally {
@@ -156,6 +155,65 @@ async function digestOf(world: World): Promise<string> {
   );
   return digest;
 }
+
+Deno.test("a rotation: both tokens open while they overlap, and then the new one alone", async () => {
+  const world = await startWorld();
+  try {
+    const [old, fresh] = [world.token, newToken()];
+    const opens = async () => {
+      const answers = [];
+      for (const token of [old, fresh]) {
+        for (const door of TOKEN_DOORS) {
+          answers.push((await knock(world, DOORS[door](token))).status);
+        }
+      }
+      return [...new Set(answers.slice(0, 4)), ...new Set(answers.slice(4))];
+    };
+    assert.deepEqual(await opens(), [200, 401]);
+    await register(world, fresh, null);
+    await world.database.query(
+      `update whatsapp_monitor.trigger_tokens set expires_at = now() + interval '1 hour'
+       where digest <> $1`,
+      [await digest(fresh)],
+    );
+    assert.deepEqual(await opens(), [200, 200]);
+    await world.database.query(
+      "update whatsapp_monitor.trigger_tokens set expires_at = expires_at - interval '1 hour'",
+    );
+    assert.deepEqual(await opens(), [401, 200]);
+  } finally {
+    await world.stop();
+  }
+});
+
+Deno.test("each of several secret keys opens, and none of the publishable ones", async () => {
+  const [first, second] = ["sb_secret_first_of_the_test", "sb_secret_second_of_the_test"];
+  const world = await startWorld();
+  const { keys, url } = world;
+  const named = JSON.stringify({ automation: first, default: keys.service, other: second });
+  const edge = await startEdge({
+    env: {
+      SUPABASE_URL: url,
+      SUPABASE_SECRET_KEYS: named,
+      SUPABASE_PUBLISHABLE_KEYS: JSON.stringify({ default: keys.anon }),
+    },
+  });
+  try {
+    const start = `${edge.url}/rendizy-server/whatsapp/monitor/start`;
+    for (const door of Object.keys(DOORS)) {
+      for (const key of [first, second, keys.service, keys.anon, named]) {
+        const { headers, query = "" } = DOORS[door](key);
+        const response = await fetch(start + query, { method: "POST", headers });
+        await response.body?.cancel();
+        const opens = KEY_DOORS.includes(door) && key.startsWith("sb_secret_");
+        assert.equal(response.status, opens ? 200 : 401, `${key} at ${door}`);
+      }
+    }
+  } finally {
+    await edge.stop();
+    await world.stop();
+  }
+});
 
 Deno.test("without anything configured every door is shut", async () => {
   const world = await startWorld({

@@ -1,6 +1,6 @@
 /**
  * On a hosted project tenants choose the gateways' URLs: nothing but public
- * addresses is ever asked, and no other is told of an outage. The function runs
+ * addresses is ever asked, and no other is told of anything. The function runs
  * in this process, where every request that it sends can be seen.
  */
 import assert from "node:assert/strict";
@@ -46,6 +46,7 @@ const urls = [...PRIVATE, ...PUBLIC, ...NO_URL];
 const asked: string[] = [];
 let results: { id: number; status: string; reason: { code: string } | null }[] = [];
 let receiver: string | undefined;
+let heartbeat: string | undefined;
 let settled: { id: string; delivered: boolean; error: string | null }[] = [];
 
 function alerts() {
@@ -77,6 +78,7 @@ function database(
       lost: [],
       report: { due: 0, instances: [] },
       alerts: receiver && alerts(),
+      heartbeat: heartbeat && { url: heartbeat },
     };
   }
   return {
@@ -126,6 +128,19 @@ Deno.test("on a hosted project only public addresses are asked", async () => {
   for (const url of NO_URL) assert.equal(outcome.get(url)?.reason?.code, "bad_url", url);
   for (const url of PUBLIC) assert.equal(outcome.get(url)?.status, "connecting", url);
   assert.deepEqual([...new Set(asked)].sort(), PUBLIC.map((url) => new URL(url).origin).sort());
+});
+
+Deno.test("on a hosted project only public addresses are given a sign of life", async () => {
+  const given = [];
+  for (const url of Object.keys(RECEIVERS)) {
+    heartbeat = url;
+    asked.length = 0;
+    await run();
+    given.push(...asked.filter((each) => !PUBLIC.some((gateway) => gateway.startsWith(each))));
+  }
+  heartbeat = undefined;
+  const reachable = Object.keys(RECEIVERS).filter((url) => RECEIVERS[url] === null);
+  assert.deepEqual(given, reachable.map((url) => new URL(url).origin));
 });
 
 Deno.test("on a hosted project only public addresses are told", async () => {

@@ -128,10 +128,14 @@ export class Ledger {
         whatsapp_monitor.trigger_tokens, whatsapp_monitor.gateways, whatsapp_monitor.instances,
         whatsapp_monitor.sources, whatsapp_monitor.write_backs, whatsapp_monitor.actions,
         whatsapp_monitor.status_changes, whatsapp_monitor.outages, whatsapp_monitor.alerts,
-        whatsapp_monitor.days, whatsapp_monitor.refusals,
+        whatsapp_monitor.days, whatsapp_monitor.refusals, whatsapp_monitor.requests,
+        whatsapp_monitor.heartbeat, whatsapp_monitor.environment, whatsapp_monitor.installation,
         public.organization_channel_config;
       insert into whatsapp_monitor.settings default values;
-      insert into whatsapp_monitor.source_sync default values;`);
+      insert into whatsapp_monitor.source_sync default values;
+      insert into whatsapp_monitor.installation default values;
+      insert into whatsapp_monitor.heartbeat default values;
+      insert into whatsapp_monitor.environment default values;`);
   }
 }
 

@@ -116,6 +116,7 @@ function beginTick(wanted: { report: boolean }) {
     })),
     more_due: false,
     alerts_due: true,
+    heartbeat_due: turn([true, false]),
     report: wanted.report && claimed.length === 0 ? report() : null,
   };
 }
@@ -142,11 +143,12 @@ function alerts() {
 
 interface Finish {
   max_alerts: number;
+  heartbeat: boolean;
   report: boolean;
   results: { id: number; version: number; status: string; state: unknown }[];
 }
 
-function finishTick({ max_alerts, report: wanted, results }: Finish) {
+function finishTick({ max_alerts, heartbeat, report: wanted, results }: Finish) {
   const written = [];
   const stale = [];
   for (const { id, version, status, state } of results) {
@@ -163,7 +165,15 @@ function finishTick({ max_alerts, report: wanted, results }: Finish) {
     }
   }
   const told = max_alerts > 0 && stale.length === 0 ? turn([alerts, null, null]) : null;
-  return { written, stale, lost: [], report: wanted ? report() : null, alerts: told?.() };
+  const sign = heartbeat && stale.length === 0 && turn([true, false]);
+  return {
+    written,
+    stale,
+    lost: [],
+    report: wanted ? report() : null,
+    alerts: told?.(),
+    heartbeat: sign ? { url: "http://receiver.test/hook?key=2" } : null,
+  };
 }
 
 let settled = 0;
@@ -185,6 +195,7 @@ globalThis.fetch = async (input) => {
       settle_alerts: settleAlerts,
       record_actions: () => ({ granted: [], refused: [] }),
       record_refusals: () => ({ recorded: 1 }),
+      health: () => ({ interval_s: 30, age_ms: 12_345 }),
     };
     return answer(200, JSON.stringify(all[fn as keyof typeof all](asked)));
   }
@@ -233,6 +244,7 @@ async function load() {
 const { handler, sets } = await load();
 
 const START = "http://127.0.0.1/rendizy-server/whatsapp/monitor/start";
+const HEALTH = "http://127.0.0.1/rendizy-server/whatsapp/monitor/health";
 
 async function ask(status: number, url: string, init: RequestInit = {}): Promise<void> {
   const headers = { apikey: KEY, ...init.headers };
@@ -264,6 +276,7 @@ async function run(triggers: number): Promise<void> {
         body: turn([undefined, "{}", '{"organization_id":"loja"}']),
       });
       if (index % 2 === 0) await turn(REFUSED)();
+      else await ask(200, HEALTH, { method: turn(["GET", "HEAD"]) });
     }));
     await Promise.all(background);
   }

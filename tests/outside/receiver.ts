@@ -32,6 +32,7 @@ export function startReceiver() {
       ...JSON.parse(body || "{}"),
     });
     arrived.resolve();
+    arrived = Promise.withResolvers();
     return await answer();
   });
   const url = `http://127.0.0.1:${server.addr.port}/services/T0/secret-path?key=1`;
@@ -52,6 +53,8 @@ export function startReceiver() {
       answer = () => new Promise((done) => held.push(() => done(new Response("ok"))));
       return arrived.promise;
     },
+    /** Resolves with the next request. */
+    next: () => arrived.promise,
     /** Gives all answers that are held. */
     release() {
       for (const give of held.splice(0)) give();

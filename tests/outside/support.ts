@@ -115,6 +115,19 @@ export async function expireLeases({ database }: Stack): Promise<void> {
     where lease_tick is not null`);
 }
 
+/** Every row of every table of ours and of the user's, as text. */
+export async function everything({ database }: Stack): Promise<string> {
+  const tables = await database.query<{ name: string }>(
+    `select format('%I.%I', schemaname, tablename) as name from pg_tables
+     where schemaname in ('whatsapp_monitor', 'public')`,
+  );
+  const rows = [];
+  for (const { name } of tables) {
+    rows.push(await database.query(`select to_jsonb(t)::text from ${name} t`));
+  }
+  return JSON.stringify(rows);
+}
+
 /** The instance of this name in a report. */
 export function found(report: Report, name: string): ReportedInstance {
   const instance = report.instances.find((each) => each.instance_name === name);

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { BEGIN, type Begun, type Ledger, onLedger, result } from "./ledger.ts";
-import { inWorld, startHeldGateway, type World } from "./support.ts";
+import { everything, inWorld, startHeldGateway, type World } from "./support.ts";
 
 const REFUSE = "whatsapp_monitor_record_refusals";
 
@@ -58,18 +58,6 @@ const CALLERS: [source: string, method: string, agent: string][] = [
   ["person", "POST", "curl/8.5.0"],
   ["other", "POST", "a-raw-agent-that-nobody-knows/1.0"],
 ];
-
-/** Every row of every table of ours, as text. */
-async function everything({ database }: World): Promise<string> {
-  const tables = await database.query<{ name: string }>(
-    "select tablename as name from pg_tables where schemaname = 'whatsapp_monitor'",
-  );
-  const rows = [];
-  for (const { name } of tables) {
-    rows.push(await database.query(`select to_jsonb(t)::text from whatsapp_monitor.${name} t`));
-  }
-  return JSON.stringify(rows);
-}
 
 Deno.test("each caller is known by what it sends, and nothing of that is kept", () =>
   inWorld(async (world) => {

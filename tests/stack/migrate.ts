@@ -23,9 +23,22 @@ export async function migrate(
   return names;
 }
 
-/** Applies the stand-ins for what a Supabase project has before any migration. */
-export async function applyStandIns(database: Database): Promise<void> {
+/** Extensions of a Supabase project, by the schemas that they make. */
+const EXTENSIONS = ["cron", "net", "vault"];
+
+/**
+ * Applies the stand-ins for what a Supabase project has before any migration, as far as it is not
+ * there: of the extensions, those that are asked for.
+ */
+export async function applyStandIns(database: Database, extensions = EXTENSIONS): Promise<void> {
   await applyFile(database, new URL("supabase.sql", import.meta.url));
+  const missing = await database.query<{ name: string }>(
+    "select name from unnest($1::text[]) as e (name) where to_regnamespace(name) is null",
+    [extensions],
+  );
+  for (const { name } of missing) {
+    await applyFile(database, new URL(`extensions/${name}.sql`, import.meta.url));
+  }
 }
 
 /** One file is one simple query, which Postgres runs as one transaction. */
