@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { broken, checklist, createOwner, INSTALL, JOB, jobs } from "../outside/installed.ts";
 import { OLD_COMMAND, paste, withUrl } from "../outside/installed.ts";
 import { describe, PG_CRON } from "../outside/stack/extensions.ts";
-import { startDatabase } from "../outside/support.ts";
+import { startDatabase, until } from "../outside/support.ts";
 import { applyStandIns } from "../stack/migrate.ts";
 import { startWorker } from "../stack/net.ts";
 import { openPostgres } from "../stack/postgres.ts";
@@ -26,15 +26,6 @@ const open = (user = "postgres") => {
   url.username = user;
   return openPostgres(url.href);
 };
-
-/** Waits until something is so; fails where it is not in time. */
-async function until(what: string, limit_s: number, is: () => Promise<boolean>): Promise<void> {
-  const end = performance.now() + limit_s * 1000;
-  while (!await is()) {
-    assert.ok(performance.now() < end, `${what}: not within ${limit_s} s`);
-    await new Promise((resolve) => setTimeout(resolve, 250));
-  }
-}
 
 Deno.test("the stand-in has the real pg_cron's tables, functions, defaults and rights", async () => {
   const pgCron = await open();
@@ -129,8 +120,8 @@ Deno.test("pasted over the old broken jobs, the file makes one that runs every 3
       for (let run = 1; run <= RUNS; run++) {
         await until(
           `answer ${run} and its tick`,
-          SPACING_S.most,
           async () => Math.min((await committed()).length, (await answers()).length) >= run,
+          SPACING_S.most * 1000,
         );
       }
       const tick = { source: "pg_cron", caller: "token", outcome: "committed", checked: 1 };
