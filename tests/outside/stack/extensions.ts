@@ -97,7 +97,7 @@ export const PG_CRON: Record<string, (on: { database: Database }) => Promise<voi
     });
   },
 
-  async "pg_cron shows an owner their own jobs, and lets them remove no others"(
+  async "pg_cron shows an owner their own jobs, and lets nobody remove others'"(
     { database },
   ) {
     await database.query("grant usage on schema cron to authenticated");
@@ -111,5 +111,13 @@ export const PG_CRON: Record<string, (on: { database: Database }) => Promise<voi
     await assert.rejects(as(`select cron.unschedule(${jobid})`), { code: "42501" });
     await assert.rejects(as(`select cron.alter_job(${jobid})`), { code: "42501" });
     await assert.rejects(as("select cron.unschedule('not theirs')"), { code: "XX000" });
+
+    // To see them, as Supabase's own user does, is not to own them.
+    await database.query("grant usage on schema cron to service_role");
+    const seeing = (sql: string) => database.transaction("service_role", (query) => query(sql));
+    assert.deepEqual(await seeing(`select jobid from cron.job where jobid = ${jobid}`), [{
+      jobid,
+    }]);
+    await assert.rejects(seeing(`select cron.unschedule(${jobid})`), { code: "42501" });
   },
 };
