@@ -85,10 +85,12 @@ rebuild() {
   node build/same.mjs pkg target/pkg-again
 }
 
-# outside_on_postgres [OPTION…]: on a real server, see postgres_server.ts.
-outside_on_postgres() {
+# on_postgres TESTS [OPTION…]: on a real server, see postgres_server.ts.
+on_postgres() {
+  local tests=$1
+  shift
   "$deno" run --allow-all --no-check tests/stack/postgres_server.ts "$@" -- \
-    "$deno" test --allow-all --no-check tests/outside
+    "$deno" test --allow-all --no-check "$tests"
 }
 
 # Postgres 17 with pg_cron, as Debian trixie packages them, in a folder of its
@@ -148,10 +150,15 @@ run_tests() {
     check "cargo clippy for $wasm_target" wasm_clippy
     check "pkg/ built again gives the same bytes" rebuild
     suite "the deployment" "$deno" test --allow-all --no-check tests/deploy
-    suite "the function from outside, on an installed Postgres" outside_on_postgres
+    suite "the function from outside, on an installed Postgres" on_postgres tests/outside
     check "Postgres 17" install_postgres_17
     suite "the function from outside, on Postgres 17" \
-      outside_on_postgres --root "$postgres_17" --version 17
+      on_postgres tests/outside --root "$postgres_17" --version 17
+    # pg_cron lives in one database of a server, and calls it as any client does.
+    suite "the real pg_cron" \
+      on_postgres tests/cron --root "$postgres_17" --version 17 \
+      --set shared_preload_libraries=pg_cron --set cron.database_name=postgres \
+      --set cron.host=127.0.0.1
   fi
 
   if [ "$tests_run" -eq 0 ]; then printf '\nNo test ran.\n'; fi

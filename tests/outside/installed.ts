@@ -85,6 +85,18 @@ export async function token({ query }: Pick<Database, "query">): Promise<string 
   return rows[0]?.token;
 }
 
+/** A user as `postgres` is on Supabase: no superuser, who may create, and use the extensions. */
+export async function createOwner(database: Database, role: string): Promise<void> {
+  await database.exec(`
+    create role ${role} login nosuperuser;
+    grant create, usage on schema public to ${role};
+    do $$ begin execute format('grant create on database %I to ${role}', current_database()); end $$;
+    grant usage on schema cron, vault to ${role};
+    grant execute on all functions in schema cron, vault to ${role};
+    grant all on cron.job_run_details to ${role};
+    grant select, delete on vault.secrets, vault.decrypted_secrets to ${role};`);
+}
+
 /** What a test of an installation has. */
 export interface Project extends Bare {
   /** The SQL functions of a tick. */

@@ -6,8 +6,8 @@
 import assert from "node:assert/strict";
 import { runJobs } from "../stack/cron.ts";
 import { sendRequests } from "../stack/net.ts";
-import { broken, check, INSTALL, JOB, jobs, OLD_COMMAND, onProjects } from "./installed.ts";
-import { paste, type Project, REMOVE, token, withUrl } from "./installed.ts";
+import { broken, check, createOwner, INSTALL, JOB, jobs, OLD_COMMAND } from "./installed.ts";
+import { onProjects, paste, type Project, REMOVE, token, withUrl } from "./installed.ts";
 import { startWorld } from "./support.ts";
 
 const URL_OF_PROJECT = "https://abcdefgh.supabase.co";
@@ -350,13 +350,8 @@ onProjects({
   ) {
     const role = `owner_${crypto.randomUUID().replaceAll("-", "")}`;
     const other = `other_${crypto.randomUUID().replaceAll("-", "")}`;
+    for (const name of [role, other]) await createOwner(database, name);
     await database.exec(`
-      create role ${role} nosuperuser; create role ${other} nosuperuser;
-      grant create, usage on schema public to ${role};
-      do $$ begin execute format('grant create on database %I to ${role}', current_database()); end $$;
-      grant usage on schema vault to ${role};
-      grant select, delete on vault.secrets, vault.decrypted_secrets to ${role};
-      grant execute on all functions in schema vault to ${role};
       set role ${other};
       select cron.schedule('${JOB}', '*/30 * * * * *', $$${OLD_COMMAND}$$);
       reset role;`);

@@ -1,4 +1,5 @@
 /** What the tests from outside have in common. */
+import assert from "node:assert/strict";
 import type { Database } from "../stack/database.ts";
 import { type Edge, startEdge } from "../stack/edge.ts";
 import { generateKeys, type Keys } from "../stack/keys.ts";
@@ -169,12 +170,26 @@ export function startHeldGateway() {
 
 /** What hangs shall fail, and soon enough: nothing that works takes nearly as long. */
 const PATIENCE_MS = 20_000;
+const LOOK_EVERY_MS = 20;
 
 /** The promise's outcome, or a failure where it has none. */
 export async function outcome<T>(promise: Promise<T>, what: string): Promise<T> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error(`${what} hangs`)), PATIENCE_MS);
   return await Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
+}
+
+/** Waits until something is so that tells nobody of it; fails where it is not in time. */
+export async function until(
+  what: string,
+  is: () => boolean | Promise<boolean>,
+  limit_ms = PATIENCE_MS,
+): Promise<void> {
+  const end = performance.now() + limit_ms;
+  while (!await is()) {
+    assert.ok(performance.now() < end, `${what}: not within ${limit_ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+  }
 }
 
 /** A request by hand, for what `fetch` would not send; its body comes when the test says so, or never. */

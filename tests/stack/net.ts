@@ -1,13 +1,19 @@
-/** What pg_net's worker does by itself on a real project, done here when it is told to. */
+/** pg_net's worker: on a real project a part of Postgres, here run as long as it is told to. */
 import type { Database } from "./database.ts";
 
 const AGENT = "pg_net/0.20.4";
+/** The requests that are sent at once; the slowest of them holds up the next. */
+const BATCH_SIZE = 200;
+/** How long an answer is kept. */
+const TTL = "6 hours";
+/** The real one is woken by a commit, and waits as long as a second between two batches. */
+const PAUSE_MS = 100;
 
 interface Queued {
   id: number;
   method: string;
   url: string;
-  headers: Record<string, unknown> | null;
+  headers: Record<string, string | null> | null;
   body: string | null;
   timeout_milliseconds: number;
 }
@@ -30,34 +36,65 @@ const NOTHING: Answer = {
   error_msg: null,
 };
 
-/** Sends all that is queued, and keeps the answers; gives their number. */
+/** A worker that runs. */
+export interface Worker {
+  /** Lets the batch under way end; throws what went wrong meanwhile. */
+  stop(): Promise<void>;
+}
+
+/** Sends whatever is queued, batch by batch, as soon as it is committed. */
+export function startWorker(database: Database): Worker {
+  let stopping = false;
+  const running = (async () => {
+    while (!stopping) {
+      await sendRequests(database);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  })();
+  running.catch(() => {}); // stop() tells it
+  return {
+    stop() {
+      stopping = true;
+      return running;
+    },
+  };
+}
+
+/** Sends a batch of what is queued, and keeps the answers when it has the last; gives their number. */
 export async function sendRequests(database: Database): Promise<number> {
+  await database.query("delete from net._http_response where created < now() - $1::interval", [
+    TTL,
+  ]);
   const queued = await database.query<Queued>(
     `delete from net.http_request_queue
-     returning id, method, url, headers, convert_from(body, 'UTF8') as body, timeout_milliseconds`,
+     where id in (select id from net.http_request_queue order by id limit $1)
+     returning id, method, url, convert_from(body, 'UTF8') as body, timeout_milliseconds,
+       (select jsonb_object_agg(key, value) from jsonb_each_text(headers)) as headers`,
+    [BATCH_SIZE],
   );
-  const answers = await Promise.all(queued.map(async (each) => [each.id, await send(each)]));
-  for (const [id, answer] of answers) {
-    await database.query(
-      `insert into net._http_response
-       select $1, a.status_code, a.content_type, a.headers, a.content, a.timed_out, a.error_msg
-       from jsonb_to_record($2::jsonb) as a
-         (status_code int, content_type text, headers jsonb, content text, timed_out boolean,
-          error_msg text)`,
-      [id, answer],
-    );
-  }
+  if (queued.length === 0) return 0;
+  const answers = queued.map(async ({ id, ...request }) => ({ id, ...await send(request) }));
+  await database.query(
+    `insert into net._http_response
+       (id, status_code, content_type, headers, content, timed_out, error_msg)
+     select * from jsonb_to_recordset($1::jsonb) as a
+       (id bigint, status_code int, content_type text, headers jsonb, content text,
+        timed_out boolean, error_msg text)`,
+    [await Promise.all(answers)],
+  );
   return queued.length;
 }
 
-async function send({ method, url, headers, body, timeout_milliseconds }: Queued): Promise<Answer> {
-  // A header that is null is dropped, and the request goes out all the same.
+async function send(
+  { method, url, headers, body, timeout_milliseconds }: Omit<Queued, "id">,
+): Promise<Answer> {
   const all = new Headers();
   for (const [name, value] of Object.entries(headers ?? {})) {
-    if (value !== null) all.set(name, String(value));
+    // What is null or empty is dropped, and the request goes out all the same.
+    if (value?.trim()) all.set(name, value);
   }
   if (!all.has("user-agent")) all.set("user-agent", AGENT);
-  if (headers === null && body !== null) {
+  if (body !== null && !all.has("content-type")) {
     all.set("content-type", "application/x-www-form-urlencoded");
   }
   const patience = new AbortController();
@@ -68,21 +105,29 @@ async function send({ method, url, headers, body, timeout_milliseconds }: Queued
       status_code: response.status,
       content_type: response.headers.get("content-type"),
       headers: Object.fromEntries(response.headers),
-      content: await response.text(),
+      content: await response.text() || null,
       timed_out: false,
       error_msg: null,
     };
   } catch (error) {
     if (patience.signal.aborted) {
-      const error_msg = `Timeout of ${timeout_milliseconds} ms reached. Total time: ` +
-        `${timeout_milliseconds}.000000 ms`;
+      const total = `${timeout_milliseconds}.000000 ms`;
+      const error_msg = `Timeout of ${timeout_milliseconds} ms reached. Total time: ${total} ` +
+        "(DNS time: 0.000000 ms, TCP/SSL handshake time: 0.000000 ms, " +
+        `HTTP Request/Response time: ${total})`;
       return { ...NOTHING, timed_out: true, error_msg };
     }
-    const error_msg = /dns|lookup/.test(String(error))
-      ? "Couldn't resolve host name"
-      : "Couldn't connect to server";
-    return { ...NOTHING, timed_out: false, error_msg };
+    return { ...NOTHING, timed_out: false, error_msg: curlError(String(error)) };
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** What curl calls a failure. */
+function curlError(error: string): string {
+  if (/dns|lookup/.test(error)) return "Couldn't resolve host name";
+  if (/closed before message completed|reset/.test(error)) {
+    return "Server returned nothing (no headers, no data)";
+  }
+  return "Couldn't connect to server";
 }

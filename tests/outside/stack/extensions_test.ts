@@ -2,12 +2,13 @@
 import assert from "node:assert/strict";
 import { runJobs } from "../../stack/cron.ts";
 import type { Database } from "../../stack/database.ts";
-import { sendRequests } from "../../stack/net.ts";
+import { sendRequests, startWorker } from "../../stack/net.ts";
+import { until } from "../support.ts";
+import { all, describe, PG_CRON } from "./extensions.ts";
 import { onDatabase } from "./harness.ts";
 
-const all = ({ query }: Database, table: string) =>
-  query<{ row: Record<string, unknown> }>(`select to_jsonb(t) as row from ${table} t`)
-    .then((rows) => rows.map(({ row }) => row));
+/** What pg_net 0.20.4 installs, as its own SQL says. */
+const PG_NET = Deno.readTextFileSync(new URL("fixtures/pg_net-0.20.4.txt", import.meta.url));
 
 /** Sends one POST and gives the row of its answer. */
 async function post(database: Database, args: string): Promise<Record<string, unknown>> {
@@ -36,50 +37,7 @@ async function listening(
 }
 
 onDatabase("the extensions", {
-  async "pg_cron takes what looks like seconds and is not, and refuses what looks right"(
-    { database },
-  ) {
-    const schedule = (text: string) =>
-      database.query("select cron.schedule('probe', $1, 'select 1')", [text]);
-    for (const text of ["30 seconds", "*/30 * * * * *", "*/15 * * * * hello", "@hourly"]) {
-      await schedule(text);
-    }
-    for (const text of ["60 seconds", "2 minutes", "@every 30s", "* * * *", ""]) {
-      await assert.rejects(schedule(text), { message: `invalid schedule: ${text}` });
-    }
-  },
-
-  async "pg_cron keeps one job a name and owner, and leaves an inactive one inactive"(
-    { database },
-  ) {
-    const ids: number[] = [];
-    for (const seconds of [10, 20]) {
-      const [{ id }] = await database.query<{ id: number }>(
-        `select cron.schedule('again', '${seconds} seconds', 'select 1') as id`,
-      );
-      ids.push(id);
-      await database.query("select cron.alter_job($1, active := false)", [id]);
-    }
-    assert.equal(ids[0], ids[1]);
-    const [job] = (await all(database, "cron.job")).filter(({ jobid }) => jobid === ids[0]);
-    assert.deepEqual([job.schedule, job.active], ["20 seconds", false]);
-    await assert.rejects(database.query("select cron.unschedule('missing')"), {
-      message: "could not find valid entry for job 'missing'",
-    });
-  },
-
-  async "pg_cron shows an owner their own jobs, and lets them remove no others"({ database }) {
-    const as = (sql: string) => database.transaction("authenticated", (query) => query(sql));
-    await database.query("select cron.schedule('not theirs', '* * * * *', 'select 1')");
-    await as("select cron.schedule('theirs', '* * * * *', 'select 1')");
-    assert.deepEqual(await as("select jobname from cron.job"), [{ jobname: "theirs" }]);
-    const [{ jobid }] = await database.query(
-      "select jobid from cron.job where jobname = 'not theirs'",
-    );
-    await assert.rejects(as(`select cron.unschedule(${jobid})`), { code: "42501" });
-    await assert.rejects(as(`select cron.alter_job(${jobid})`), { code: "42501" });
-    await assert.rejects(as("select cron.unschedule('not theirs')"), { code: "22023" });
-  },
+  ...PG_CRON,
 
   async "a run leaves a row, a failed one its error, and an inactive job none"({ database }) {
     await database.exec(`
@@ -94,11 +52,18 @@ onDatabase("the extensions", {
     );
   },
 
-  "pg_net drops a header that is null, and sends the rest all the same": ({ database }) =>
+  async "pg_net's tables, types, functions, defaults and rights are those of the real one"(
+    { database },
+  ) {
+    const ours = (await describe(database, "net")).filter((line) => !/^stand_in_/.test(line));
+    assert.equal(ours.join("\n") + "\n", PG_NET);
+  },
+
+  "pg_net drops a header that is null or empty, and sends the rest all the same": ({ database }) =>
     listening(async (url, arrived) => {
       const answer = await post(
         database,
-        `'${url}/x', '{"a": 1}', '{"q": "1 & 2"}', '{"x-token": null, "x-other": "y"}'`,
+        `'${url}/x', '{"a": 1}', '{"q": "1 & 2"}', '{"x-token": null, "x-empty": " ", "x-other": "y"}'`,
       );
       assert.deepEqual(
         [answer.status_code, answer.content, answer.timed_out, answer.error_msg],
@@ -106,12 +71,59 @@ onDatabase("the extensions", {
       );
       const [request] = arrived;
       assert.deepEqual([request.method, new URL(request.url).search], ["POST", "?q=1%20%26%202"]);
-      const names = ["x-token", "x-other", "content-type", "user-agent"];
+      const names = ["x-token", "x-empty", "x-other", "content-type", "user-agent"];
       assert.deepEqual(
         names.map((name) => request.headers.get(name)),
-        [null, "y", "application/json", "pg_net/0.20.4"],
+        [null, null, "y", "application/json", "pg_net/0.20.4"],
       );
+      await post(database, `'${url}', headers := null`);
+      const type = arrived[1].headers.get("content-type");
+      assert.equal(type, "application/x-www-form-urlencoded", "no headers at all");
     }),
+
+  "pg_net's worker sends by itself what was committed, and a slow one holds up the next batch": (
+    { database },
+  ) =>
+    listening(async (url, arrived) => {
+      await database.exec("delete from net._http_response; delete from net.http_request_queue");
+      const worker = startWorker(database);
+      try {
+        await assert.rejects(
+          database.transaction(null, async (query) => {
+            await query(`select net.http_get('${url}/rolled-back')`);
+            throw new Error("on purpose");
+          }),
+          /on purpose/,
+        );
+        await database.query(`select net.http_get('${url}/held', timeout_milliseconds := 500)`);
+        await until("the first request", () => arrived.length === 1);
+        await database.query(`select net.http_delete('${url}/next')`);
+        const rows = () => all(database, "net._http_response");
+        await until("both answers", async () => (await rows()).length === 2);
+        assert.deepEqual(
+          arrived.map(({ method, url }) => `${method} ${new URL(url).pathname}`),
+          ["GET /held", "DELETE /next"],
+        );
+        assert.deepEqual((await rows()).map((row) => [row.timed_out, row.status_code]), [
+          [true, null],
+          [false, 202],
+        ]);
+      } finally {
+        await worker.stop();
+      }
+    }),
+
+  async "pg_net sends at most a batch at once, and forgets its answers after six hours"(
+    { database },
+  ) {
+    await database.exec(`
+      delete from net._http_response;
+      insert into net._http_response (id, created) values (-1, now() - interval '6 hours 1 second');
+      select net.http_get('http://127.0.0.1:9/') from generate_series(1, 201);`);
+    assert.deepEqual([await sendRequests(database), await sendRequests(database)], [200, 1]);
+    const kept = await all(database, "net._http_response");
+    assert.deepEqual([kept.length, kept.some(({ id }) => id === -1)], [201, false]);
+  },
 
   "pg_net writes down a timeout, a refusal and a host that does not exist": ({ database }) =>
     listening(async (url) => {
@@ -124,7 +136,12 @@ onDatabase("the extensions", {
       assert.equal(unknown.error_msg, "Couldn't resolve host name");
     }),
 
-  async "pg_net refuses no URL at all, and a body that is said to be something else"({ database }) {
+  async "pg_net refuses what is no URL, and a body that is said to be something else"(
+    { database },
+  ) {
+    for (const url of ["127.0.0.1:9", "ftp://x", "/x", "http://", "http://a b"]) {
+      await assert.rejects(database.query("select net.http_get($1)", [url]), /URL/, url);
+    }
     await assert.rejects(database.query("select net.http_post(null)"), { code: "23502" });
     await assert.rejects(
       database.query(

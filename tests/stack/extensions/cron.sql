@@ -1,8 +1,7 @@
 -- Stand-in for pg_cron 1.6: its tables, policies, functions and errors. Nothing runs by itself:
 -- ../cron.ts runs the jobs when it is told to.
 
-create schema cron;
-grant usage on schema cron to public;
+create schema cron; -- whose use is not granted to anybody
 
 create sequence cron.jobid_seq;
 create table cron.job (
@@ -37,6 +36,7 @@ create table cron.job_run_details (
 alter table cron.job_run_details enable row level security;
 create policy cron_job_run_details_policy on cron.job_run_details using (username = current_user);
 grant select, delete on cron.job_run_details to public;
+grant select on all sequences in schema cron to public;
 
 -- What it takes for a schedule: seconds, a macro, or five fields; whatever follows them is ignored.
 create function cron.demand_schedule(schedule text)
@@ -80,7 +80,7 @@ $$;
 
 create function cron.schedule(schedule text, command text)
 returns bigint
-language sql
+language sql strict
 as $$ select cron.schedule_as(current_user::text, null, schedule, command) $$;
 
 create function cron.schedule(job_name text, schedule text, command text)
@@ -97,7 +97,7 @@ declare
   v_owner text := (select j.username from cron.job j where j.jobid = job_id);
 begin
   if v_owner is null then
-    raise exception 'could not find valid entry for job ''%''', job_id using errcode = '22023';
+    raise exception 'could not find valid entry for job ''%''', job_id using errcode = 'XX000';
   elsif v_owner <> who and not (select r.rolsuper from pg_roles r where r.rolname = who) then
     raise exception 'permission denied for table job' using errcode = '42501';
   end if;
@@ -111,7 +111,7 @@ as $$ delete from cron.job where jobid = job_id returning true $$;
 
 create function cron.unschedule(job_id bigint)
 returns boolean
-language plpgsql
+language plpgsql strict
 as $$
 begin
   perform cron.demand_job(current_user::text, job_id);
@@ -121,14 +121,14 @@ $$;
 
 create function cron.unschedule(job_name text)
 returns boolean
-language plpgsql
+language plpgsql strict
 as $$
 declare
   v_id bigint := (select j.jobid from cron.job j
                   where j.jobname = job_name and j.username = current_user);
 begin
   if v_id is null then
-    raise exception 'could not find valid entry for job ''%''', job_name using errcode = '22023';
+    raise exception 'could not find valid entry for job ''%''', job_name using errcode = 'XX000';
   end if;
   return cron.remove(v_id);
 end
@@ -161,5 +161,21 @@ begin
   perform cron.alter_as(job_id, schedule, command, database, username, active);
 end
 $$;
--- pg_cron leaves it to the administrator to grant this.
+
+create function cron.schedule_in_database(
+  job_name text, schedule text, command text, database text, username text default null,
+  active boolean default 'true')
+returns bigint
+language plpgsql
+as $$
+declare
+  v_id bigint := cron.schedule_as(coalesce(username, current_user), job_name, schedule, command);
+begin
+  perform cron.alter_as(v_id, null, null, database, null, active);
+  return v_id;
+end
+$$;
+
+-- pg_cron leaves it to the administrator to grant these.
 revoke all on function cron.alter_job(bigint, text, text, text, text, boolean) from public;
+revoke all on function cron.schedule_in_database(text, text, text, text, text, boolean) from public;
