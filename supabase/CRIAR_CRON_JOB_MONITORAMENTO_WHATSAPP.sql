@@ -1096,13 +1096,13 @@ begin
     returning o.id
   ),
   explained as (
-    -- Why is often known only after the drop.
+    -- Why is often known only after the drop; what it was first is the cause, the rest follows it.
     update whatsapp_monitor.outages o
     set reason_code = t.reason ->> 'code', reason_text = t.reason ->> 'text'
     from timed t
     where o.instance_id = t.id and o.ended_at is null and t.down_since_ms is not null
       and t.status in ('waiting_qr', 'blocked', 'zombie')
-      and o.reason_code is distinct from t.reason ->> 'code'
+      and o.reason_code is null
   ),
   opened as (
     insert into whatsapp_monitor.outages
@@ -2504,7 +2504,8 @@ $$;
 -- ------------------------------------------------------------------------------------------------
 
 -- Keeps what came of actions, of this tick's and of earlier ones, and writes it beside the outage
--- that they were for. Called with the results of finish_tick.
+-- that they were for. Called with the results of finish_tick, once they are written: what it made of
+-- earlier ones stands in the instance's memory too, and counts with that alone.
 create or replace function whatsapp_monitor.record_verdicts(tick uuid, results jsonb)
 returns void
 language plpgsql
@@ -2530,6 +2531,7 @@ begin
     update whatsapp_monitor.actions a
     set verdict = v.verdict, judged_at = clock_timestamp()
     from found f
+    join whatsapp_monitor.instances i on i.id = f.id and i.checked_by = tick
     cross join lateral jsonb_to_recordset(coalesce(f.verdicts, '[]'))
       as v (action_id bigint, verdict text)
     where a.id = v.action_id and a.instance_id = f.id
