@@ -7,7 +7,14 @@ import assert from "node:assert/strict";
 import { type Begun, FINISH, type Ledger, names, onLedger, result } from "./ledger.ts";
 
 /** The answer of a `finish_tick` that had nothing to do. */
-const NOTHING = { written: [], stale: [], lost: [], report: null, alerts: null };
+const NOTHING = {
+  written: [],
+  stale: [],
+  lost: [],
+  report: null,
+  alerts: null,
+  heartbeat: null,
+};
 
 /** Makes calls that all wait for one lock, and lets them go together. */
 async function atOnce<T>(
