@@ -53,6 +53,7 @@ const CALLS = [
   "finish_tick",
   "record_refusals",
   "settle_alerts",
+  "settle_heartbeat",
   "status",
   "health",
 ].map((name) => `whatsapp_monitor_${name}`);
