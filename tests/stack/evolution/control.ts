@@ -38,6 +38,7 @@ const CONDITION_FIELDS = {
   dials: DIALS,
   dialling: "true or false",
   refuses_restart: "true or false",
+  mute: "true or false",
   token: "a text",
   integration: "a text",
   always_online: "true or false",

@@ -79,7 +79,7 @@ export function remove(instance: Instance, { model }: Context): Answer {
   if (!model.database) {
     return databaseDown("this.prismaRepository.instance.delete()");
   }
-  model.instances.delete(instance.row.name);
+  model.remove(instance.row.name);
   return ok({
     status: "SUCCESS",
     error: false,
