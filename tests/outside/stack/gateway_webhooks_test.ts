@@ -131,8 +131,8 @@ test("a message has an id of its own, and needs a socket", async ({ gateway, rec
 
 test("the envelope says local time, and no token where it is not exposed", async (bench) => {
   const { gateway, receiver, url } = bench;
-  gateway.webhooks.zone_ms = -3 * 3600_000;
-  gateway.webhooks.exposes_tokens = false;
+  gateway.webhooks.settings.zone_ms = -3 * 3600_000;
+  gateway.webhooks.settings.exposes_tokens = false;
   gateway.setWebhook("loja", url, { byEvents: true });
   gateway.message("loja");
   await gateway.webhooks.idle();

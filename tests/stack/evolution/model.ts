@@ -247,7 +247,7 @@ export class Model {
    * WhatsApp closes the socket with a code. Final codes end the session and write the reason; all
    * others redial and leave the row as it is (E).
    */
-  disconnect(name: string, code: number): void {
+  disconnect(name: string, code: number, own?: string): void {
     const instance = this.get(name);
     if (instance.memory === "absent" || this.isZombieNow(instance)) return;
     if (!finalCodes(this.version).includes(code as FinalCode)) {
@@ -258,18 +258,23 @@ export class Model {
     instance.sockets = 0;
     instance.dialling = false;
     instance.session = false;
-    writeReason(instance.row, code, new Date().toISOString());
+    writeReason(instance.row, code, new Date().toISOString(), own);
     this.writeStatus(instance.row, "close");
     for (const event of finalLogout(instance, code, this.version, this.logouts++)) {
       this.announce(instance, event);
     }
   }
 
+  /** Unlinks the phone. */
+  logout(name: string): void {
+    this.disconnect(name, 401, `Log out instance: ${name}`);
+  }
+
   /** Deletes an instance and all under it; what is connected is logged out first. */
   remove(name: string): void {
     const instance = this.get(name);
     const connected = ["open", "connecting"].includes(instance.memory);
-    if (connected && instance.session) this.disconnect(name, 401);
+    if (connected && instance.session) this.logout(name);
     this.announce(instance, { name: "remove.instance", data: null });
     this.instances.delete(name);
   }

@@ -19,10 +19,13 @@ export type Outcome =
 /** A webhook and its story. */
 export interface Delivery extends Message {
   readonly id: number;
-  /** Each try's end by the outbox's clock, and the status; null where there was no answer. */
+  /** When each try set off, by the outbox's clock, and its status; null without an answer. */
   readonly tries: { at: number; status: number | null }[];
   outcome: Outcome;
 }
+
+/** How the way to the receiver is: `lost`, nothing arrives; `answers_lost`, no answer comes back. */
+export const WAYS = ["clear", "lost", "answers_lost"] as const;
 
 /** What can be set, at any time. */
 export const DEFAULTS = {
@@ -34,12 +37,22 @@ export const DEFAULTS = {
   copies: 1,
   /** Half of them set off up to so much later, by the outbox's clock. */
   late_ms: 0,
-  /** The way to the receiver: `lost`, every try fails; `answers_lost`, it arrives and fails. */
-  way: "clear" as "clear" | "lost" | "answers_lost",
+  /** The way to the receiver. */
+  way: "clear" as Way,
+  /** By how much `date_time` is ahead of UTC: -3 h in São Paulo (L2). */
+  zone_ms: 0,
+  /** Whether `apikey` is the instance's token, or null. */
+  exposes_tokens: true,
 };
 
-/** In which order what was held goes on. */
-export type Order = "sent" | "reversed" | ((held: Delivery[]) => Delivery[]);
+/** One of {@link WAYS}. */
+export type Way = typeof WAYS[number];
+
+/** The orders in which what was held can go on. */
+export const ORDERS = ["sent", "reversed"] as const;
+
+/** One of {@link ORDERS}, or any other. */
+export type Order = typeof ORDERS[number] | ((held: Delivery[]) => Delivery[]);
 
 /** What somebody waits for comes within this, or never. */
 const FUSE_MS = 60_000;
@@ -101,9 +114,10 @@ export class Outbox {
   async passTime(seconds: number): Promise<void> {
     const until = this.clock.now() + seconds * 1000;
     await this.tried();
-    for (let due = this.clock.next(); due !== undefined && due <= until; due = this.clock.next()) {
-      const to = Math.min(due + GRAIN_MS, until);
-      this.clock.move(Math.max(0, to - this.clock.now()));
+    const due = (by: number) => (this.clock.next() ?? Infinity) <= by;
+    while (due(until)) {
+      const end = Math.min(this.clock.next()! + GRAIN_MS, until);
+      while (due(end)) this.clock.move(Math.max(0, this.clock.next()! - this.clock.now()));
       await this.tried();
     }
     this.clock.move(Math.max(0, until - this.clock.now()));
@@ -189,8 +203,9 @@ export class Outbox {
     const running = this.#inFlight - this.#queue.length;
     this.peakInFlight = Math.max(this.peakInFlight, running);
     if (delivery.outcome === "pending") {
+      const at = this.clock.now();
       const status = await this.#post(delivery);
-      delivery.tries.push({ at: this.clock.now(), status });
+      delivery.tries.push({ at, status });
       if (delivery.outcome === "pending") this.#judge(delivery, status);
     }
     this.#inFlight--;

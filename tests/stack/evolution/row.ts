@@ -46,13 +46,16 @@ export const DEFAULT_SETTING: Setting = {
   wavoipToken: "",
 };
 
-/** Writes the reason of a final disconnect, or takes it out of the row. */
-export function writeReason(row: Row, code: number | null, at: string): void {
+/**
+ * Writes the reason of a final disconnect, or takes it out of the row. An own logout is known by its
+ * words: WhatsApp gave no reason then (F1).
+ */
+export function writeReason(row: Row, code: number | null, at: string, own?: string): void {
   row.disconnectionReasonCode = code;
   row.disconnectionAt = code === null ? null : at;
   row.disconnectionObject = code === null ? null : JSON.stringify({
     error: {
-      data: { reason: String(code) },
+      data: own ? null : { reason: String(code) },
       isBoom: true,
       isServer: false,
       output: {
@@ -60,7 +63,7 @@ export function writeReason(row: Row, code: number | null, at: string): void {
         payload: {
           statusCode: code,
           error: HTTP_NAMES[code],
-          message: "Connection Failure",
+          message: own ?? "Connection Failure",
         },
         headers: {},
       },

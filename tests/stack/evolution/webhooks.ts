@@ -16,7 +16,7 @@
  *     gateway.webhooks.clock.stand();
  *     await gateway.webhooks.passTime(60);          // makes all tries of that minute
  *
- * What can go wrong: `settings` (late, lost, copies, timeout, one at a time), `hold` and `release`
+ * What can go wrong: `settings` (late, lost, copies, timeout, one at a time, time zone), `hold` and `release`
  * (in another order), `repeat`, and `storm`.
  */
 
@@ -44,11 +44,6 @@ export interface Storm {
 
 /** See above. */
 export class Webhooks extends Outbox {
-  /** By how much `date_time` is ahead of UTC: -3 h in São Paulo (L2). */
-  zone_ms = 0;
-  /** Whether `apikey` is the instance's token, or null. */
-  exposes_tokens = true;
-
   constructor(
     private readonly model: Model,
     /** The gateway's address and its clock. */
@@ -67,8 +62,8 @@ export class Webhooks extends Outbox {
       url,
       version: this.model.version,
       at: now + ahead_ms,
-      zone_ms: this.zone_ms,
-      exposes_token: this.exposes_tokens,
+      zone_ms: this.settings.zone_ms,
+      exposes_token: this.settings.exposes_tokens,
     };
     // As it is now: the model goes on while it waits.
     await this.send(structuredClone(messageOf(instance, webhook, event, sender)));
