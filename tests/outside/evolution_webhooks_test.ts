@@ -57,7 +57,7 @@ const MOMENTS: Moment[] = [
   [["E1-1", "E1-2", "E1-3"], 3, (gateway) => gateway.disconnect(NAME, 401)],
   [[], 4, pair],
   [["F1-1", "F1-2", "F1-3"], 3, (gateway) => call(gateway, "DELETE", "logout")],
-  [["F4-1"], 30, async (gateway) => {
+  [["F4-1"], 30, (gateway) => {
     gateway.reboot(); // its connecting and its first QR
     while (gateway.instance(NAME).qr.count < 29) gateway.nextQr(NAME);
   }],

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import type { Gateway, Version } from "../../stack/evolution/mod.ts";
+import { CONDITION_NAMES, type Gateway, type Version } from "../../stack/evolution/mod.ts";
 import { type Bench, onWebhooks, seen } from "./webhooks.ts";
 
 const test = (name: string, run: (bench: Bench) => Promise<void>, version?: Version) =>
@@ -114,6 +114,31 @@ test("only what is asked for is sent, and only to an address of the web", async 
   gateway.reboot();
   gateway.advance();
   await gateway.webhooks.delivered("loja", "connection.update");
+});
+
+test("a condition that is put into place announces nothing", async ({ gateway, receiver }) => {
+  for (const name of CONDITION_NAMES) gateway.set("loja", name);
+  await gateway.webhooks.idle();
+  assert.deepEqual(seen(receiver), []);
+});
+
+test("without an end: a dial that fails, and two sockets in a fight", async (bench) => {
+  const { gateway, receiver } = bench;
+  const { webhooks } = gateway;
+  webhooks.settings.concurrency = 1;
+  const states = async (steps: number) => {
+    receiver.deliveries.length = 0;
+    for (let i = 0; i < steps; i++) gateway.advance("loja");
+    await webhooks.idle();
+    return seen(receiver).map((each) => each.slice(0, -4));
+  };
+  gateway.set("loja", { condition: "connecting", dials: "fail" });
+  assert.deepEqual(await states(6), ["connecting", "connecting", "connecting"], "D2");
+  gateway.set("loja", { condition: "never_paired", dialling: true });
+  assert.deepEqual(await states(3), ["connecting", "connecting", "connecting"], "B2");
+  assert.equal(gateway.instance("loja").memory, "close");
+  gateway.set("loja", "fight");
+  assert.deepEqual(await states(6), ["connecting", "open", "connecting", "open"], "L3");
 });
 
 test("a message has an id of its own, and needs a socket", async ({ gateway, receiver }) => {

@@ -2,7 +2,7 @@
  * The webhooks of a simulated gateway: what its instances announce goes over HTTP to the webhook
  * that is set, as Evolution sends it. Every change that `scan`, `disconnect`, `nextQr`, `advance`,
  * `reboot`, `remove` or a request makes is announced; a condition that is `set` is put into place
- * and announces nothing.
+ * and announces nothing. A dial that waits says `connecting` when `advance` brings it there.
  *
  *     gateway.setWebhook("loja", url, { headers: { "x-secret": "…" } });
  *     gateway.disconnect("loja", 401);              // three events, in any order
