@@ -209,6 +209,14 @@ test("a stop ends what is under way, and whoever waits for it", async ({ gateway
   assert.equal(gateway.webhooks.stopped, true);
 });
 
+onWebhooks("a stop leaves nothing that waits for another try", async ({ gateway, receiver }) => {
+  receiver.answers(503);
+  gateway.message("loja");
+  await gateway.webhooks.tried();
+  await gateway.stop(); // the timer of a clock that runs would be seen as a leak
+  assert.deepEqual(gateway.webhooks.outcomes(), { forgotten: 1 });
+});
+
 onWebhooks("by a clock that runs, what is late comes by itself", async ({ gateway, receiver }) => {
   gateway.webhooks.settings.late_ms = 20;
   for (let i = 0; i < 20; i++) gateway.message("loja");

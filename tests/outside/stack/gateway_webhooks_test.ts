@@ -104,6 +104,9 @@ test("only what is asked for is sent, and only to an address of the web", async 
   gateway.set("loja", "open");
   gateway.setWebhook("loja", url, { enabled: false });
   gateway.message("loja");
+  gateway.setWebhook("loja", url);
+  gateway.instance("loja").webhook!.enabled = false;
+  gateway.message("loja");
   gateway.setWebhook("loja", "httpx://127.0.0.1/hook");
   gateway.message("loja");
   gateway.setWebhook("loja", url);
@@ -113,7 +116,24 @@ test("only what is asked for is sent, and only to an address of the web", async 
   assert.deepEqual(seen(receiver), ["logout.instance"]);
   gateway.reboot();
   gateway.advance();
-  await gateway.webhooks.delivered("loja", "connection.update");
+  const { body } = await gateway.webhooks.delivered("loja", "connection.update");
+  assert.equal("sender" in body, false, "before the first login of the process");
+});
+
+test("after a logout by request messages get lost until a reboot", async ({ gateway }) => {
+  const pairAgain = async () => {
+    await call(gateway, "GET", "/instance/connect/loja");
+    gateway.scan("loja");
+  };
+  gateway.disconnect("loja", 401);
+  await pairAgain();
+  assert(gateway.message("loja"), "WhatsApp's own logout does no harm");
+  await call(gateway, "DELETE", "/instance/logout/loja");
+  await pairAgain();
+  assert.equal(gateway.message("loja"), null);
+  gateway.set("loja", { dials: "login" });
+  gateway.reboot();
+  assert(gateway.message("loja"));
 });
 
 test("a condition that is put into place announces nothing", async ({ gateway, receiver }) => {

@@ -55,6 +55,8 @@ export interface Instance {
   sender: boolean;
   /** It sends no webhooks until the process restarts (#2257, #2401). */
   mute: boolean;
+  /** It was logged out by request, in this process: received messages are not passed on (H2). */
+  deaf: boolean;
   fault: Fault;
 }
 
@@ -126,6 +128,7 @@ export class Model {
       phone: String(5511999990000 + ++this.serial % 10000),
       sender: false,
       mute: false,
+      deaf: false,
       fault: {},
     };
     this.instances.set(name, instance);
@@ -265,8 +268,9 @@ export class Model {
     }
   }
 
-  /** Unlinks the phone. */
+  /** Unlinks the phone. Up to 2.3.6 a login in the same process then passes no messages on. */
   logout(name: string): void {
+    this.get(name).deaf = this.version.startsWith("2.3.");
     this.disconnect(name, 401, `Log out instance: ${name}`);
   }
 
@@ -369,6 +373,7 @@ export class Model {
     for (const instance of this.instances.values()) {
       instance.sender = false;
       instance.mute = false;
+      instance.deaf = false;
       instance.qr = { count: 0 };
       instance.memory = "close";
       instance.sockets = 0;

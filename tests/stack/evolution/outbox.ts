@@ -54,8 +54,8 @@ export const ORDERS = ["sent", "reversed"] as const;
 /** One of {@link ORDERS}, or any other. */
 export type Order = typeof ORDERS[number] | ((held: Delivery[]) => Delivery[]);
 
-/** What somebody waits for comes within this, or never. */
-const FUSE_MS = 60_000;
+/** Where nothing happens for so long, what somebody waits for never comes. */
+const FUSE_MS = 30_000;
 
 /** While time passes, tries that are due within this of each other go together. */
 const GRAIN_MS = 1_000;
@@ -263,18 +263,23 @@ export class Outbox {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const never = (why: string) =>
       reject(new Error(`never ${what} (${why}): ${JSON.stringify(this.outcomes())}`));
+    const burn = () =>
+      setTimeout(() => {
+        this.#watchers.delete(again);
+        never(`nothing happens for ${FUSE_MS} ms`);
+      }, FUSE_MS);
     const again = () => {
+      clearTimeout(fuse);
       const found = look();
       if (found !== undefined) resolve(found);
       else if (this.#stopped && this.#inFlight === 0) never("the gateway was stopped");
-      else return;
-      clearTimeout(fuse);
+      else {
+        fuse = burn();
+        return;
+      }
       this.#watchers.delete(again);
     };
-    const fuse = setTimeout(() => {
-      this.#watchers.delete(again);
-      never(`within ${FUSE_MS} ms`);
-    }, FUSE_MS);
+    let fuse = burn();
     this.#watchers.add(again);
     return promise;
   }

@@ -70,12 +70,10 @@ export class Webhooks extends Outbox {
     return true;
   }
 
-  /**
-   * Somebody writes: `messages.upsert`, if there is a socket and a login. Gives the message's id.
-   */
+  /** Somebody writes: `messages.upsert`. Gives the message's id; null where it is not passed on. */
   message(name: string, message: NewMessage = {}): string | null {
     const instance = this.model.get(name);
-    if (instance.memory !== "open" || instance.sockets === 0) return null;
+    if (instance.memory !== "open" || instance.sockets === 0 || instance.deaf) return null;
     const event = messageUpsert(instance, message);
     void this.announce(instance, event);
     return (event.data as { key: { id: string } }).key.id;
