@@ -472,6 +472,33 @@ fn a_recovery_that_turns_out_to_be_a_fight_is_taken_back() {
 }
 
 #[test]
+fn drops_that_lie_hours_apart_are_not_put_down_to_an_old_dial() {
+    let mut world = World::with_neighbour();
+    world.checks(150, &paired(MemoryState::Close));
+    world.evidence.neighbour_open = false;
+    world.checks(300, &paired(MemoryState::Close));
+    assert_eq!(world.verdicts(), [Some(Verdict::NoEffect)]);
+    for _ in 0..3 {
+        world.checks(7_200, &paired(MemoryState::Open));
+        world.check(&paired(MemoryState::Close));
+    }
+    assert_eq!(world.verdicts(), [Some(Verdict::NoEffect)]);
+    assert_eq!(world.instance.halted_at, None);
+}
+
+#[test]
+fn two_more_drops_within_the_hour_do_not_make_a_dial_that_worked_worse() {
+    let mut world = World::with_neighbour();
+    world.checks(150, &paired(MemoryState::Close));
+    for _ in 0..3 {
+        world.checks(1_200, &paired(MemoryState::Open));
+        world.check(&paired(MemoryState::Close));
+    }
+    assert_eq!(world.verdicts(), [Some(Verdict::Worked)]);
+    assert_eq!(world.instance.halted_at, None);
+}
+
+#[test]
 fn a_fight_that_somebody_else_began_is_the_operators() {
     let mut world = World::with_neighbour();
     let decisions = fight(&mut world, 20);

@@ -182,6 +182,12 @@ impl Instance {
         self.down_since.is_some()
     }
 
+    /// Whether the check sent at `at` itself saw this state: what one before it saw proves nothing.
+    pub fn is_seen(&self, state: MemoryState, at: Timestamp) -> bool {
+        self.steady
+            .is_some_and(|steady| steady.state == state && steady.last == at)
+    }
+
     /// Takes note of what was seen, before anything is concluded from it.
     fn noted(
         &self,
