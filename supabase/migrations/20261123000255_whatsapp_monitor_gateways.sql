@@ -17,11 +17,13 @@ as $$
            -- where the gateway was away for it.
            'version_due', coalesce(g.version_asked_at < greatest(
              g.reachable_since, clock_timestamp() - interval '6 hours'), true),
-           -- It counts as evidence that WhatsApp can be reached from there.
+           -- It counts as evidence that WhatsApp can be reached from there, where the last check of
+           -- it says so and not one before.
            'open_elsewhere', exists (
              select from whatsapp_monitor.instances i
              cross join whatsapp_monitor.settings t
              where i.gateway_id = g.id and i.status = 'connected' and i.removed_at is null
+               and i.state ->> 'unanswered' is null
                and i.lease_tick is distinct from tick
                and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)),
            'state', g.state,
