@@ -30,7 +30,7 @@ fn claimed(state: &Value) -> Instance {
         "api_key": "k", "fence": 1, "version": 1, "state": state,
     });
     let claimed: Claimed = serde_json::from_str(&row.to_string()).expect("a claim");
-    claimed.state
+    claimed.state.value
 }
 
 /// What must hold of a memory that began empty and was told of nothing later than `at`.
@@ -118,7 +118,7 @@ proptest! {
             "state": gateway,
         });
         let known: GatewayKnown = serde_json::from_str(&json.to_string()).expect("a gateway");
-        prop_assert_eq!(known.state, gateway);
+        prop_assert_eq!(known.state.value, gateway);
     }
 
     /// Whatever somebody has put in its place, the tick goes on, for this instance as for one that
@@ -129,7 +129,7 @@ proptest! {
         prop_assert_eq!(&claimed(&state), &read);
         let stale = json!({ "id": 7, "version": 1, "state": state });
         let stale: Stale = serde_json::from_str(&stale.to_string()).expect("a stale row");
-        prop_assert_eq!(stale.state, read);
+        prop_assert_eq!(stale.state.value, read);
         let known = json!({
             "url": "u", "version": null, "version_due": true, "state_version": 0, "state": state,
         });

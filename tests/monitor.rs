@@ -209,10 +209,9 @@ fn whatever_is_not_open_for_long_enough_is_an_outage() {
         seen(Connecting, Some(row(RowStatus::Open, None))),
         seen(Connecting, Some(row(RowStatus::Connecting, None))),
         seen(Close, Some(row(RowStatus::Connecting, None))),
-        seen(Close, Some(row(RowStatus::Close, None))),
         seen(Close, None),
     ] {
-        let mut world = World::new();
+        let mut world = World::connected();
         world.check(&observation);
         let first = world.now;
         world.check(&observation);
@@ -398,6 +397,41 @@ fn what_waits_for_a_person_says_why() {
         assert_eq!(world.check(&observation), Status::WaitingQr);
         assert_eq!(world.instance.reason, Some(reason));
     }
+}
+
+#[test]
+fn an_instance_that_waits_for_its_first_scan_was_never_cut_off() {
+    use MemoryState::{Close, Connecting};
+    for observation in [
+        seen(Connecting, Some(row(RowStatus::Connecting, None))),
+        seen(Connecting, Some(row(RowStatus::Close, None))),
+        seen(Close, Some(row(RowStatus::Connecting, None))),
+        seen(Close, Some(row(RowStatus::Close, None))),
+    ] {
+        let mut world = World::new();
+        for _ in 0..20 {
+            assert_eq!(world.check(&observation), Status::WaitingQr);
+            // Its row is not asked for each time.
+            assert_eq!(world.check(&seen(Close, None)), Status::WaitingQr);
+        }
+        assert!(!world.instance.is_down(), "{observation:?}");
+        // Somebody scans: a second login, and it is there.
+        world.check(&seen(Connecting, Some(row(RowStatus::Open, None))));
+        assert!(!world.instance.is_down(), "{observation:?}");
+        assert_eq!(world.check(&open()), Status::Connected);
+        // From now on it can be cut off.
+        for _ in 0..3 {
+            world.check(&observation);
+        }
+        assert!(world.instance.is_down(), "{observation:?}");
+    }
+}
+
+#[test]
+fn one_that_was_never_seen_open_and_whose_session_has_ended_was_cut_off() {
+    let mut world = World::new();
+    world.check(&logged_out(401, "now"));
+    assert!(world.instance.is_down());
 }
 
 #[test]

@@ -451,6 +451,24 @@ fn the_budget_is_what_the_database_is_asked_to_keep() {
 }
 
 #[test]
+fn with_no_attempts_allowed_nothing_is_ever_done() {
+    type Turn = fn(&mut Settings);
+    let turns: [Turn; 2] = [
+        |settings| settings.attempts_per_hour = 0,
+        |settings| settings.attempts_per_5_min = 0,
+    ];
+    for turn in turns {
+        let mut world = World::with_neighbour();
+        turn(&mut world.settings);
+        assert_eq!(world.checks(3 * 3_600, &paired(MemoryState::Close)), []);
+        assert_eq!(
+            world.checks(3 * 3_600, &paired(MemoryState::Connecting)),
+            []
+        );
+    }
+}
+
+#[test]
 fn a_dial_that_brings_it_back_has_worked() {
     let mut world = World::with_neighbour();
     world.checks(150, &paired(MemoryState::Close));

@@ -28,7 +28,8 @@ pub struct Instance {
     pub since: Option<Timestamp>,
     /// Why, where a reason counts.
     pub reason: Option<Reason>,
-    /// Bad checks in a row: every check whose live state is not open is one.
+    /// Bad checks in a row: every check whose live state is not open is one, but for those of an
+    /// instance that waits for its first scan.
     pub bad: Option<Streak>,
     /// Checks in a row for which the gateway had no sensible answer. Such a check is neither good
     /// nor bad: it moves no other counter.
@@ -148,11 +149,12 @@ impl Instance {
                 self.changes.clone()
             },
             probed_at: socket.map(|_| at).or(self.probed_at),
-            socket_missing: match socket {
-                _ if !is_open => None,
-                Some(Socket::There) => None,
+            // While it is in doubt it is looked for at every check: where it no longer is, nobody can
+            // say that it is missing.
+            socket_missing: match socket.filter(|_| is_open) {
                 Some(Socket::Missing) => Some(Streak::extend(self.socket_missing, at, settings)),
-                None => self.socket_missing,
+                Some(Socket::Untold) => self.socket_missing,
+                Some(Socket::There | Socket::Forbidden) | None => None,
             },
             halted_at: self.halted_at.filter(|_| !healed),
             ..self.clone()
@@ -175,7 +177,7 @@ impl Instance {
             row,
             final_codes,
             self.known_reason.as_ref(),
-            self.last_open.is_some(),
+            self.was_open(),
         );
         let answered = Self {
             reading: Some(reading),
@@ -186,7 +188,10 @@ impl Instance {
             Reading::Open => answered.opened(row, at, settings),
             Reading::Booting => answered.shown(Status::Unknown, Some(Reason::Booting), at),
             // Where the row is not to be had, what it last said stands.
-            Reading::NotOpen if needs_person => answered.bad_check(at, settings),
+            Reading::NotOpen if needs_person => {
+                let cut_off = answered.was_open();
+                answered.bad_check(cut_off, at, settings)
+            }
             Reading::Redialling | Reading::PairedClose | Reading::NotOpen => {
                 answered.dropped(at, settings)
             }
@@ -276,7 +281,7 @@ impl Instance {
         let reason = self.unstable(at, settings).or(halted);
         // After a scan the gateway logs in once more (515): that is not shown as a drop at once.
         let after_scan = self.status.needs_person();
-        let next = self.bad_check(at, settings);
+        let next = self.bad_check(true, at, settings);
         match next.down_since {
             Some(since) if !after_scan => {
                 let since = if was_down { at } else { since };
@@ -287,7 +292,8 @@ impl Instance {
     }
 
     /// A bad check that only a person can mend. An end of the session counts at once: the row
-    /// confirms the state. Everything else counts as every outage does.
+    /// confirms the state. Everything else counts as every outage does, where somebody was cut off:
+    /// an instance that waits for its first scan was never connected.
     fn needs_person(self, reason: Reason, at: Timestamp, settings: &Settings) -> Self {
         let (status, ended) = match reason {
             Reason::Final(FinalReason::LoggedOut | FinalReason::ConnectionLost)
@@ -297,7 +303,8 @@ impl Instance {
             ) => (Status::Blocked, true),
             _ => (Status::WaitingQr, false),
         };
-        let next = self.bad_check(at, settings);
+        let cut_off = ended || self.was_open();
+        let next = self.bad_check(cut_off, at, settings);
         let began = next.bad.map(|bad| bad.first).filter(|_| ended);
         Self {
             down_since: next.down_since.or(began),
@@ -306,13 +313,18 @@ impl Instance {
         .shown(status, Some(reason), at)
     }
 
-    /// Counts a bad check. An outage is confirmed by `down_after_checks` of them over
-    /// `down_after_s`, and begins with the first.
-    fn bad_check(self, at: Timestamp, settings: &Settings) -> Self {
+    /// Whether it was ever seen open.
+    const fn was_open(&self) -> bool {
+        self.last_open.is_some()
+    }
+
+    /// Counts a bad check, where somebody was cut off. An outage is confirmed by `down_after_checks`
+    /// of them over `down_after_s`, and begins with the first.
+    fn bad_check(self, cut_off: bool, at: Timestamp, settings: &Settings) -> Self {
         let bad = Streak::extend(self.bad, at, settings);
-        let confirmed = settings.confirms(bad, at);
+        let confirmed = cut_off && settings.confirms(bad, at);
         Self {
-            bad: Some(bad),
+            bad: Some(bad).filter(|_| cut_off),
             down_since: self.down_since.or(Some(bad.first).filter(|_| confirmed)),
             good: None,
             row_seen_open: false,

@@ -22,11 +22,13 @@
 //! | [`steady`] | how long the live state has been the same |
 //! | [`attempt`] | what was done, and what it came to |
 //! | [`policy`] | what to do |
+//! | [`budget`] | how often |
 //! | [`visit`] | all checks of a gateway in a tick, taken together |
 //! | [`jitter`] | what differs from instance to instance |
 //! | [`reachability`] | when a silent gateway is left alone for the rest of a tick |
 
 pub mod attempt;
+pub mod budget;
 pub mod capabilities;
 pub mod check;
 pub mod diagnosis;
@@ -47,6 +49,7 @@ pub mod time;
 pub mod visit;
 
 pub use attempt::{Ack, Action, Attempt, Grounds, Verdict};
+pub use budget::Budget;
 pub use capabilities::Capabilities;
 pub use check::{Answer, Check, Question};
 pub use gateway::{Finding, Gateway, Standing, Tally};
@@ -56,7 +59,7 @@ pub use observation::{
     ConfigFault, Fault, GatewayFault, Integration, MemoryState, Observation, Profile, Row,
     RowStatus, Socket,
 };
-pub use policy::{Budget, Decision, Evidence, Heard, Pause, decide};
+pub use policy::{Decision, Evidence, Heard, Pause, decide};
 pub use reachability::Reachability;
 pub use reading::{Reading, read};
 pub use reason::{FinalCodes, FinalReason, Reason, RecordedReason};

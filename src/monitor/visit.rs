@@ -2,10 +2,11 @@
 //! then what of its instances, and only then what to do about each.
 
 use super::attempt::{Attempt, Verdict};
+use super::budget::Budget;
 use super::gateway::{Finding, Gateway};
 use super::instance::Instance;
 use super::observation::{MemoryState, Observation};
-use super::policy::{Budget, Decision, Evidence, Heard, Pause, decide, pause};
+use super::policy::{Decision, Evidence, Heard, Pause, decide, pause};
 use super::settings::Settings;
 use super::status::Status;
 use super::time::Timestamp;

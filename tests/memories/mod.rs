@@ -272,7 +272,12 @@ pub fn final_codes() -> impl Strategy<Value = FinalCodes> {
 }
 
 pub fn socket() -> impl Strategy<Value = Socket> {
-    select(vec![Socket::There, Socket::Missing])
+    select(vec![
+        Socket::There,
+        Socket::Missing,
+        Socket::Untold,
+        Socket::Forbidden,
+    ])
 }
 
 pub fn observation() -> impl Strategy<Value = Observation> {
