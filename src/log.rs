@@ -175,6 +175,12 @@ pub fn not_granted(error: &str) -> String {
     format!("❌ Erro ao reconectar: {error}")
 }
 
+/// The line where what the database remembers of an instance cannot be read.
+pub fn memory_lost(organization_id: &str) -> String {
+    let organization = single_line(organization_id);
+    format!("❌ Memória ilegível na organização {organization}: começa de novo")
+}
+
 /// An organization's id comes from a table, and a line must stay one.
 fn single_line(text: &str) -> String {
     text.chars()

@@ -1,4 +1,4 @@
-//! One sweep: begin, observe, decide, finish; again while something is due and there is time.
+//! One sweep: begin, observe, decide, act, finish; again while something is due and there is time.
 
 mod act;
 mod gateways;
@@ -15,7 +15,7 @@ use crate::gateway::address::Reach;
 use crate::log;
 use crate::monitor::{Instance, Settings, Timestamp};
 use crate::report::{InstanceReport, Report};
-use crate::store::alerts::{Alerts, Heartbeat};
+use crate::store::alerts::{Alerts, Failed, Heartbeat};
 use crate::store::ledger::Source;
 use crate::store::tick::{
     BeginAnswer, BeginTick, Begun, Caller, Deployment, FinishTick, Judged, Outcome, Scope,
@@ -163,9 +163,9 @@ struct Done {
     checked: HashSet<i64>,
     scope: Scope,
     /// What somebody is to be told, by the tick of this id.
-    alerts: Option<(String, Alerts)>,
+    alerts: Option<(String, Result<Alerts, Failed>)>,
     /// The sign of life that is to be given, by the tick of this id.
-    heartbeat: Option<(String, Heartbeat)>,
+    heartbeat: Option<(String, Result<Heartbeat, Failed>)>,
     error: Option<StoreError>,
 }
 
@@ -231,6 +231,9 @@ impl Run<'_> {
             }
             return Ok(true);
         }
+        for lost in begun.instances.iter().filter(|each| each.state.is_lost) {
+            console::error(&log::memory_lost(&lost.organization_id));
+        }
         let clock = Clock::read(begun.now_ms);
         let mut swept = self.sweep(&begun, clock).await;
         self.act(tick_id, &begun.instances, &mut swept.checks).await;
@@ -291,7 +294,7 @@ impl Run<'_> {
                     let mine = results.iter().find(|outcome| outcome.id == stale.id)?;
                     let observation = observations.get(&stale.id)?;
                     let at = Timestamp::from_ms(mine.checked_ms);
-                    let state = stale.state.observe(observation, at, &self.settings);
+                    let state = stale.state.value.observe(observation, at, &self.settings);
                     // What was made worse is found out once.
                     let worse = mine.verdicts.iter().any(Judged::is_worse);
                     let state = Instance {

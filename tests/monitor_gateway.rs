@@ -50,7 +50,7 @@ fn of_one_or_two_instances_the_root_must_fail_too() {
         assert!(tally.wants_root(), "{good} good, {failed} failed");
         let at_fault = Finding::AtFault(GatewayFault::Refused);
         assert_eq!(tally.finding(server_error()), at_fault);
-        assert_eq!(tally.finding(Some(Ok(()))), Finding::Nothing);
+        assert_eq!(tally.finding(Some(Ok(()))), Finding::Sound);
         assert_eq!(tally.finding(None), Finding::Nothing);
         let slow = Some(Err(GatewayFault::TimedOut.into()));
         assert_eq!(
@@ -72,13 +72,19 @@ fn of_one_or_two_instances_the_root_must_fail_too() {
 
 #[test]
 fn what_is_no_failure_of_the_gateway_does_not_count_as_one() {
-    let config: Fault = ConfigFault::WrongKey.into();
-    let nobody = tally(&[Some(config); 3]);
+    let config = |fault: ConfigFault| tally(&[Some(fault.into()); 3]).finding(None);
     assert_eq!(
-        nobody.finding(None),
+        config(ConfigFault::BadUrl),
         Finding::Nothing,
-        "it says nothing either way"
+        "nobody was asked"
     );
+    assert_eq!(config(ConfigFault::Redirected), Finding::Nothing);
+    assert_eq!(
+        config(ConfigFault::WrongKey),
+        Finding::Sound,
+        "its own program answers"
+    );
+    assert_eq!(config(ConfigFault::UnknownInstance), Finding::Sound);
     for fault in [
         GatewayFault::Unintelligible(200),
         GatewayFault::TooLarge,
@@ -90,6 +96,32 @@ fn what_is_no_failure_of_the_gateway_does_not_count_as_one() {
             "{fault:?}"
         );
     }
+}
+
+#[test]
+fn those_that_one_tick_happens_to_hold_do_not_speak_for_all() {
+    let beside = |elsewhere: u32, good: usize, failed: usize| {
+        let mut tally = Tally::beside(elsewhere);
+        for index in 0..good + failed {
+            tally.note((index >= good).then_some(GatewayFault::Refused.into()));
+        }
+        (tally.wants_root(), tally.finding(None))
+    };
+    let at_fault = Finding::AtFault(GatewayFault::Refused);
+    assert_eq!(beside(0, 0, 3), (false, at_fault));
+    assert_eq!(beside(3, 0, 3), (false, at_fault), "half of all");
+    assert_eq!(
+        beside(9, 0, 3),
+        (false, Finding::Nothing),
+        "and yet nobody has heard from it now"
+    );
+    assert_eq!(beside(9, 1, 3), (false, Finding::Sound));
+    assert_eq!(
+        beside(1, 0, 1),
+        (true, Finding::Nothing),
+        "its root is asked"
+    );
+    assert_eq!(beside(2, 0, 1), (false, Finding::Nothing));
 }
 
 /// A gateway and the virtual clock it lives under.
@@ -132,6 +164,16 @@ fn an_outage_of_the_gateway_is_confirmed_like_any_other_and_dated_back() {
 }
 
 #[test]
+fn two_bad_ticks_with_nothing_between_them_for_an_hour_are_no_outage_of_it() {
+    let mut world = World::new();
+    world.tick(AT_FAULT);
+    world.tick(AT_FAULT);
+    world.now = world.now.plus_ms(3_600_000);
+    world.tick(AT_FAULT);
+    assert!(!world.gateway.is_down());
+}
+
+#[test]
 fn after_its_return_its_instances_are_left_alone_for_two_intervals() {
     let mut world = World::new();
     for _ in 0..3 {
@@ -153,6 +195,19 @@ fn after_its_return_its_instances_are_left_alone_for_two_intervals() {
     );
     assert_eq!(world.tick(Finding::Sound), Standing::CoolingDown);
     assert_eq!(world.tick(Finding::Sound), Standing::Sound);
+}
+
+#[test]
+fn the_outage_of_a_small_gateway_ends_although_one_instance_keeps_failing() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.tick(AT_FAULT);
+    }
+    let half = answered(1, 1);
+    for _ in 0..2 {
+        world.tick(half.finding(Some(Ok(()))));
+    }
+    assert!(!world.gateway.is_down());
 }
 
 #[test]

@@ -237,6 +237,55 @@ fn a_close_that_nobody_watched_is_not_unbroken() {
     );
 }
 
+/// No answer: the gateway's process may be starting anew.
+fn failed() -> Observation {
+    Observation::Failed(GatewayFault::Broken.into())
+}
+
+#[test]
+fn a_close_with_a_silence_in_between_is_not_unbroken() {
+    let mut world = World::with_neighbour();
+    assert_eq!(world.checks(90, &paired(MemoryState::Close)), []);
+    assert_eq!(world.check(&failed()), Decision::Wait);
+    assert_eq!(
+        world.checks(150, &paired(MemoryState::Close)),
+        [(150, CONNECT_C)]
+    );
+}
+
+#[test]
+fn a_dial_that_hung_before_a_silence_is_not_stuck_after_it() {
+    let mut world = World::new();
+    assert_eq!(world.checks(60, &paired(MemoryState::Connecting)), []);
+    assert_eq!(world.check(&failed()), Decision::Wait);
+    assert_eq!(
+        world.checks(90, &paired(MemoryState::Connecting)),
+        [(90, RESTART)]
+    );
+}
+
+#[test]
+fn an_hour_of_open_heals_whether_or_not_a_check_fails_meanwhile() {
+    let mut world = World::with_neighbour();
+    world.instance.halted_at = Some(world.now);
+    world.checks(1_770, &paired(MemoryState::Open));
+    world.check(&failed());
+    world.checks(1_500, &paired(MemoryState::Open));
+    assert!(world.instance.halted_at.is_some(), "not before");
+    world.checks(300, &paired(MemoryState::Open));
+    assert_eq!(world.instance.halted_at, None);
+
+    world.instance.halted_at = Some(world.now);
+    for _ in 0..10 {
+        // So long that nobody can say what was meanwhile.
+        for _ in 0..3 {
+            world.check(&failed());
+        }
+        world.checks(3_000, &paired(MemoryState::Open));
+    }
+    assert!(world.instance.halted_at.is_some(), "never for an hour");
+}
+
 #[test]
 fn without_the_row_nothing_is_done() {
     let mut world = World::with_neighbour();
@@ -402,6 +451,24 @@ fn the_budget_is_what_the_database_is_asked_to_keep() {
 }
 
 #[test]
+fn with_no_attempts_allowed_nothing_is_ever_done() {
+    type Turn = fn(&mut Settings);
+    let turns: [Turn; 2] = [
+        |settings| settings.attempts_per_hour = 0,
+        |settings| settings.attempts_per_5_min = 0,
+    ];
+    for turn in turns {
+        let mut world = World::with_neighbour();
+        turn(&mut world.settings);
+        assert_eq!(world.checks(3 * 3_600, &paired(MemoryState::Close)), []);
+        assert_eq!(
+            world.checks(3 * 3_600, &paired(MemoryState::Connecting)),
+            []
+        );
+    }
+}
+
+#[test]
 fn a_dial_that_brings_it_back_has_worked() {
     let mut world = World::with_neighbour();
     world.checks(150, &paired(MemoryState::Close));
@@ -469,6 +536,33 @@ fn a_recovery_that_turns_out_to_be_a_fight_is_taken_back() {
     assert_eq!(world.verdicts(), [Some(Verdict::Worked)]);
     fight(&mut world, 8);
     assert_eq!(world.verdicts(), [Some(Verdict::MadeWorse)]);
+}
+
+#[test]
+fn drops_that_lie_hours_apart_are_not_put_down_to_an_old_dial() {
+    let mut world = World::with_neighbour();
+    world.checks(150, &paired(MemoryState::Close));
+    world.evidence.neighbour_open = false;
+    world.checks(300, &paired(MemoryState::Close));
+    assert_eq!(world.verdicts(), [Some(Verdict::NoEffect)]);
+    for _ in 0..3 {
+        world.checks(7_200, &paired(MemoryState::Open));
+        world.check(&paired(MemoryState::Close));
+    }
+    assert_eq!(world.verdicts(), [Some(Verdict::NoEffect)]);
+    assert_eq!(world.instance.halted_at, None);
+}
+
+#[test]
+fn two_more_drops_within_the_hour_do_not_make_a_dial_that_worked_worse() {
+    let mut world = World::with_neighbour();
+    world.checks(150, &paired(MemoryState::Close));
+    for _ in 0..3 {
+        world.checks(1_200, &paired(MemoryState::Open));
+        world.check(&paired(MemoryState::Close));
+    }
+    assert_eq!(world.verdicts(), [Some(Verdict::Worked)]);
+    assert_eq!(world.instance.halted_at, None);
 }
 
 #[test]

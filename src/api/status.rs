@@ -8,7 +8,7 @@ use super::reply::Reply;
 use super::start::{unauthorized, unavailable};
 use crate::monitor::diagnosis;
 use crate::store::Store;
-use crate::store::status::{StatusAnswer, StatusRequest};
+use crate::store::status::{Shown, StatusAnswer, StatusRequest};
 
 /// Every instance with its state, since when, its last check and its last action; those of one
 /// organization with `?organization_id=`.
@@ -27,7 +27,7 @@ pub async fn answer(context: &Context<'_>) -> Reply {
         organization_id: organization_id.map(|id| id.replace('\0', "\u{fffd}")),
     };
     match store.status(&request).await {
-        Ok(StatusAnswer::Accepted { now, instances }) => Reply::json(
+        Ok(StatusAnswer::Accepted(Shown { now, instances })) => Reply::json(
             200,
             &json!({
                 "success": true,

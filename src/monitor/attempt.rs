@@ -12,8 +12,8 @@ use super::time::Timestamp;
 /// waiting for WhatsApp all the while.
 const BLAMED_FOR_MS: i64 = 3_600_000;
 
-/// Changes between open and not open after an action that make it a change for the worse. One is
-/// the recovery; three are a drop after it and the end of that.
+/// Changes between open and not open after an action that make it a change for the worse, where the
+/// connection does not settle. One is the recovery; three are a drop after it and the end of that.
 const WORSE_CHANGES: usize = 4;
 
 /// What the monitor may do to an instance.
@@ -105,16 +105,14 @@ impl Attempt {
             return None;
         }
         let changes = now.changes.after(self.at);
+        // Drops that lie hours apart are no fight.
+        let fight = changes >= WORSE_CHANGES && now.changes.flapping(at, settings);
         let blamed = self.verdict != Some(Verdict::Worked) || at.ms_since(self.at) < BLAMED_FOR_MS;
-        let open = now
-            .steady
-            .is_some_and(|steady| steady.last == at && steady.state == MemoryState::Open);
+        let open = now.is_seen(MemoryState::Open, at);
         let settled = at.ms_since(self.at) >= 2 * settings.settle_ms();
         match self.verdict {
             Some(Verdict::Refused | Verdict::MadeWorse) => None,
-            None | Some(Verdict::Worked | Verdict::NoEffect)
-                if blamed && changes >= WORSE_CHANGES =>
-            {
+            None | Some(Verdict::Worked | Verdict::NoEffect) if blamed && fight => {
                 Some(Verdict::MadeWorse)
             }
             Some(Verdict::Worked | Verdict::NoEffect) => None,

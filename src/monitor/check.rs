@@ -98,9 +98,13 @@ impl<'a> Check<'a> {
                     _ => None,
                 }
             }
-            Answer::AlwaysOnline(always) => (always == Some(false)).then_some(Question::Socket),
+            Answer::AlwaysOnline(Some(false)) => Some(Question::Socket),
+            Answer::AlwaysOnline(always) => {
+                self.socket = Some(always.map_or(Socket::Untold, |_| Socket::Forbidden));
+                None
+            }
             Answer::Socket(socket) => {
-                self.socket = socket;
+                self.socket = Some(socket.unwrap_or(Socket::Untold));
                 None
             }
         };
@@ -149,8 +153,9 @@ impl Instance {
     /// doubt.
     fn wants_probe(&self, id: i64, at: Timestamp, settings: &Settings) -> bool {
         let every_ms = i64::from(settings.zombie_probe_every_s) * 1_000;
+        let in_doubt = self.socket_missing.is_some();
         let shown = matches!(self.status, Status::Connected | Status::Zombie);
-        if every_ms == 0 || !shown || self.integration == Integration::Socketless {
+        if every_ms == 0 || !(shown || in_doubt) || self.integration == Integration::Socketless {
             return false;
         }
         let Some(last) = self.probed_at.or(self.last_open) else {
@@ -160,6 +165,6 @@ impl Instance {
             let phase = super::jitter::phase(id, every_ms);
             moment.plus_ms(phase).as_ms().div_euclid(every_ms)
         };
-        self.socket_missing.is_some() || turn(at) > turn(last)
+        in_doubt || turn(at) > turn(last)
     }
 }

@@ -17,7 +17,7 @@ impl Words {
     pub fn text(self) -> String {
         let (first, rest) = self.advice.split_at(1);
         let happened = self.happened.trim_end_matches('.');
-        format!("{happened}; {}{rest}", first.to_lowercase())
+        format!("{happened}; {}{rest}", first.to_ascii_lowercase())
     }
 }
 

@@ -5,32 +5,47 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::instance::Streak;
 use super::observation::{Fault, GatewayFault};
 use super::settings::Settings;
+use super::streak::Streak;
 use super::time::Timestamp;
 
-/// Instances that must fail before they alone speak for their gateway. Where fewer are asked, the
-/// gateway's root is asked too.
+/// Instances that must fail before they alone speak for their gateway. Where it has fewer, its root is
+/// asked too.
 const ENOUGH: u32 = 3;
 
 /// Intervals after a gateway's return in which its instances may still be finding their way.
 const COOLDOWN_INTERVALS: i64 = 2;
 
-/// How the instances that one tick asked a gateway for came out.
+/// How the instances that one tick asked a gateway for came out, and those that others asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     asked: u32,
     failed: u32,
     fault: Option<GatewayFault>,
+    /// Whether its program answered for an instance that it does not know, or with another key.
+    misconfigured: bool,
+    elsewhere: u32,
 }
 
 impl Tally {
+    /// A tally beside `elsewhere` other instances of the gateway that it answered for lately: those
+    /// that fail must be half of all, and not of those alone that one tick happens to hold.
+    pub fn beside(elsewhere: u32) -> Self {
+        Self {
+            elsewhere,
+            ..Self::default()
+        }
+    }
+
     /// Takes note of one instance; `fault` is `None` for a good answer. A wrong setting says nothing
-    /// about the gateway.
+    /// about the gateway, but that it answers.
     pub fn note(&mut self, fault: Option<Fault>) {
         match fault {
-            Some(Fault::Config(_)) => return,
+            Some(Fault::Config(_)) => {
+                self.misconfigured |= fault.is_some_and(Fault::is_answer);
+                return;
+            }
             Some(Fault::Gateway(fault)) if fault.is_failure() => {
                 self.failed += 1;
                 self.fault = self.fault.or(Some(fault));
@@ -42,7 +57,7 @@ impl Tally {
 
     /// Whether the root must be asked before anything can be found.
     pub const fn wants_root(&self) -> bool {
-        self.asked < ENOUGH && self.at_least_half()
+        self.all() < ENOUGH && self.at_least_half()
     }
 
     /// What follows; `root` is how the question for the root ended, where it was asked. A root that
@@ -53,18 +68,23 @@ impl Tally {
             Some(Err(Fault::Config(_)) | Ok(())) | None => false,
         };
         match self.fault {
-            _ if self.asked == 0 => Finding::Nothing,
+            None if self.asked == 0 && !self.misconfigured => Finding::Nothing,
             Some(fault) if self.at_least_half() && (self.failed >= ENOUGH || root_fails) => {
                 Finding::AtFault(fault)
             }
-            // One or two that fail beside a root that works, or that was slow.
-            Some(_) if self.wants_root() => Finding::Nothing,
+            // One or two that fail beside a root that works: the gateway does, too.
+            Some(_) if self.wants_root() && root == Some(Ok(())) => Finding::Sound,
+            Some(_) if self.wants_root() || self.failed == self.asked => Finding::Nothing,
             _ => Finding::Sound,
         }
     }
 
     const fn at_least_half(&self) -> bool {
-        self.failed > 0 && 2 * self.failed >= self.asked
+        self.failed > 0 && 2 * self.failed >= self.all()
+    }
+
+    const fn all(&self) -> u32 {
+        self.asked.saturating_add(self.elsewhere)
     }
 }
 
@@ -75,7 +95,7 @@ pub enum Finding {
     Sound,
     /// The gateway itself fails, in this way.
     AtFault(GatewayFault),
-    /// Nothing: nobody was asked, or what failed may be the instances alone.
+    /// Nothing: nobody was asked, or what failed may be the instances alone and no other one answers.
     Nothing,
 }
 
@@ -117,7 +137,7 @@ impl Gateway {
         match finding {
             Finding::Nothing => self.clone(),
             Finding::AtFault(fault) => {
-                let failing = Streak::extend(self.failing, at);
+                let failing = Streak::extend(self.failing, at, settings);
                 let confirmed = settings.confirms(failing, at);
                 Self {
                     failing: Some(failing),
@@ -128,7 +148,7 @@ impl Gateway {
                 }
             }
             Finding::Sound if self.down_since.is_some() => {
-                let sound = Streak::extend(self.sound, at);
+                let sound = Streak::extend(self.sound, at, settings);
                 if sound.checks < settings.up_after_checks {
                     return Self {
                         sound: Some(sound),

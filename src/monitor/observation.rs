@@ -14,7 +14,7 @@ pub enum Observation {
         memory: MemoryState,
         /// The stored row, where it was asked for and given.
         row: Option<Row>,
-        /// Whether there is a socket behind an open state, where that was asked.
+        /// Whether there is a socket behind an open state; `None` where nobody looks for it.
         socket: Option<Socket>,
         /// The codes that are final to this gateway.
         final_codes: FinalCodes,
@@ -83,6 +83,10 @@ pub enum Socket {
     There,
     /// It is not, although the live state says open (J1).
     Missing,
+    /// The answer does not tell.
+    Untold,
+    /// The question must not be asked: the instance is to be shown online always.
+    Forbidden,
 }
 
 /// What the gateway's database holds about an instance. It lags behind the live state and

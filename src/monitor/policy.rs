@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Action, Attempt, Grounds, Verdict};
+use super::budget::Budget;
 use super::gateway::Standing;
 use super::instance::Instance;
 use super::jitter;
@@ -26,9 +27,6 @@ const BLIND_EVERY_MS: i64 = 3_600_000;
 
 /// Milliseconds after which a gateway that still loads an instance will hardly get there.
 const BOOTING_TOO_LONG_MS: i64 = 300_000;
-
-const FIVE_MINUTES_S: u32 = 300;
-const HOUR_S: u32 = 3_600;
 
 /// What is known besides the instance itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,53 +92,6 @@ pub enum Pause {
         /// Milliseconds of it that are left.
         left_ms: i64,
     },
-}
-
-/// At most so many actions in any window of so many seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Budget {
-    /// The window.
-    pub window_s: u32,
-    /// The actions within it.
-    pub max: u32,
-}
-
-impl Budget {
-    /// The budgets that the next action must keep to, given those there were.
-    pub fn of(attempts: &[Attempt], at: Timestamp, settings: &Settings) -> Vec<Self> {
-        if within(attempts, HOUR_S, at) < settings.attempts_per_hour {
-            vec![
-                Self {
-                    window_s: FIVE_MINUTES_S,
-                    max: settings.attempts_per_5_min,
-                },
-                Self {
-                    window_s: HOUR_S,
-                    max: settings.attempts_per_hour,
-                },
-            ]
-        } else {
-            // The hour's are spent: the slow probe.
-            vec![Self {
-                window_s: settings.probe_every_s,
-                max: 1,
-            }]
-        }
-    }
-
-    fn allows(self, attempts: &[Attempt], at: Timestamp) -> bool {
-        within(attempts, self.window_s, at) < self.max
-    }
-}
-
-/// How many attempts lie within the last `window_s` seconds.
-fn within(attempts: &[Attempt], window_s: u32, at: Timestamp) -> u32 {
-    let window_ms = i64::from(window_s) * 1_000;
-    let count = attempts
-        .iter()
-        .filter(|attempt| at.ms_since(attempt.at) < window_ms)
-        .count();
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Decides what to do about the instance numbered `id` after the check at `at`. `attempts` are those
@@ -350,7 +301,10 @@ impl Case<'_> {
             return 0;
         };
         let since_ms = self.at.ms_since(last.at);
-        let began = self.instance.bad.map(|bad| bad.first);
+        let Instance {
+            down_since, bad, ..
+        } = self.instance;
+        let began = down_since.or(bad.map(|bad| bad.first));
         let so_far = self
             .attempts
             .iter()

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::instance::Streak;
+use super::streak::Streak;
 use super::time::Timestamp;
 
 /// What the monitor needs of the row `whatsapp_monitor.settings`, which `begin_tick` returns. The
@@ -28,9 +28,9 @@ pub struct Settings {
     pub blind_connect_after_s: u32,
     /// Seconds after an action in which nothing is judged and nothing more is done.
     pub settle_s: u32,
-    /// Actions on an instance within any 5 minutes.
+    /// Actions on an instance within any 5 minutes; 0 for none at all.
     pub attempts_per_5_min: u32,
-    /// Actions on an instance within any hour, before the slow probe.
+    /// Actions on an instance within any hour, before the slow probe; 0 for none at all.
     pub attempts_per_hour: u32,
     /// Seconds between two actions when the hour's are spent.
     pub probe_every_s: u32,

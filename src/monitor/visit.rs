@@ -2,10 +2,11 @@
 //! then what of its instances, and only then what to do about each.
 
 use super::attempt::{Attempt, Verdict};
+use super::budget::Budget;
 use super::gateway::{Finding, Gateway};
 use super::instance::Instance;
-use super::observation::Observation;
-use super::policy::{Budget, Decision, Evidence, Heard, Pause, decide, pause};
+use super::observation::{MemoryState, Observation};
+use super::policy::{Decision, Evidence, Heard, Pause, decide, pause};
 use super::settings::Settings;
 use super::status::Status;
 use super::time::Timestamp;
@@ -89,9 +90,13 @@ pub fn conclude(
         })
         .collect();
     let neighbour_open = visit.open_elsewhere
-        || conclusions
+        || instances
             .iter()
-            .any(|(_, conclusion)| conclusion.instance.status == Status::Connected);
+            .zip(&conclusions)
+            .any(|(visited, (_, Conclusion { instance, .. }))| {
+                instance.status == Status::Connected
+                    && instance.is_seen(MemoryState::Open, visited.at)
+            });
     for (visited, (attempts, conclusion)) in instances.iter().zip(&mut conclusions) {
         let evidence = Evidence {
             standing,

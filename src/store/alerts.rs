@@ -11,50 +11,41 @@ const SETTLE: Patience = Patience {
     try_ms: 2_500,
 };
 
-/// What `finish_tick` says of alerts.
+/// Why something could not be claimed.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum Alerts {
-    /// The tick holds these.
-    Held(HeldAlerts),
-    /// They could not be claimed.
-    Failed {
-        /// The SQLSTATE.
-        error: String,
-    },
+pub struct Failed {
+    /// The SQLSTATE.
+    pub error: String,
 }
 
-/// What `finish_tick` says of the sign of life.
+impl Default for Failed {
+    /// For a reason that was not understood.
+    fn default() -> Self {
+        Self {
+            error: "?".to_owned(),
+        }
+    }
+}
+
+/// The sign of life that a tick is to give.
 #[derive(Clone, Deserialize)]
-#[serde(untagged)]
-pub enum Heartbeat {
-    /// The tick is to give it.
-    Due {
-        /// Where.
-        url: String,
-        /// Whether the last one was not taken.
-        failing: bool,
-    },
-    /// It could not be claimed.
-    Failed {
-        /// The SQLSTATE.
-        error: String,
-    },
+pub struct Heartbeat {
+    /// Where.
+    pub url: String,
+    /// Whether the last one was not taken.
+    pub failing: bool,
 }
 
 /// Without the URL, which often is a secret.
 impl std::fmt::Debug for Heartbeat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Due { .. } => f.write_str("Due"),
-            Self::Failed { error } => write!(f, "Failed({error})"),
-        }
+        f.write_str("Heartbeat")
     }
 }
 
 /// Alerts that a tick holds, and where they go.
 #[derive(Clone, Deserialize)]
-pub struct HeldAlerts {
+pub struct Alerts {
     /// Where they are sent.
     pub url: String,
     /// What signs them.
@@ -66,7 +57,7 @@ pub struct HeldAlerts {
 }
 
 /// Without the secret, and without the URL, which often is one too.
-impl std::fmt::Debug for HeldAlerts {
+impl std::fmt::Debug for Alerts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.alerts.fmt(f)
     }

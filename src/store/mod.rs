@@ -3,6 +3,8 @@
 pub mod alerts;
 pub mod health;
 pub mod ledger;
+pub mod memory;
+pub mod outcome;
 pub mod status;
 pub mod tick;
 

@@ -1,8 +1,11 @@
 //! The call behind the status route.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::outcome::Outcome;
 use super::tick::Caller;
 use super::{Patience, Store, StoreError};
 
@@ -23,18 +26,32 @@ pub struct StatusRequest<'a> {
 }
 
 /// The answer of `status`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[derive(Clone, Debug)]
 pub enum StatusAnswer {
     /// How everything is.
-    Accepted {
-        /// The database's time, in ISO 8601.
-        now: String,
-        /// The instances, as they are to be shown.
-        instances: Vec<Value>,
-    },
+    Accepted(Shown),
     /// No token in force.
     Unauthorized,
+}
+
+/// How everything is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Shown {
+    /// The database's time, in ISO 8601.
+    pub now: String,
+    /// The instances, as they are to be shown.
+    pub instances: Vec<Value>,
+}
+
+impl<'de> Deserialize<'de> for StatusAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let answer = Outcome::of(&text).and_then(|outcome| match outcome {
+            Outcome::Accepted => serde_json::from_str(text.get()).map(Self::Accepted),
+            Outcome::Unauthorized | Outcome::UnknownOrganization => Ok(Self::Unauthorized),
+        });
+        answer.map_err(D::Error::custom)
+    }
 }
 
 impl Store {

@@ -2,11 +2,12 @@
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 
-use super::alerts::{Alerts, Heartbeat};
+use super::alerts::{Alerts, Failed, Heartbeat};
 use super::ledger::Source;
-use super::{Patience, Store, StoreError};
+use super::memory::Memory;
+use super::{Patience, Store, StoreError, outcome};
 use crate::monitor::{
     Ack, Action, Attempt, Budget, Capabilities, Gateway, Grounds, Instance, Profile, Reason,
     Settings, Status, Timestamp, Verdict,
@@ -72,8 +73,7 @@ pub struct Deployment {
 }
 
 /// The answer of `begin_tick`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "made once a tick")]
 pub enum BeginAnswer {
     /// The tick has begun.
@@ -82,6 +82,18 @@ pub enum BeginAnswer {
     Unauthorized,
     /// No source names this organization.
     UnknownOrganization,
+}
+
+impl<'de> Deserialize<'de> for BeginAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let answer = outcome::Outcome::of(&text).and_then(|named| match named {
+            outcome::Outcome::Accepted => serde_json::from_str(text.get()).map(Self::Accepted),
+            outcome::Outcome::Unauthorized => Ok(Self::Unauthorized),
+            outcome::Outcome::UnknownOrganization => Ok(Self::UnknownOrganization),
+        });
+        answer.map_err(D::Error::custom)
+    }
 }
 
 /// A tick that has begun.
@@ -128,8 +140,7 @@ pub struct Claimed {
     /// The version of `state`.
     pub version: i64,
     /// The monitor's memory of it.
-    #[serde(deserialize_with = "memory")]
-    pub state: Instance,
+    pub state: Memory<Instance>,
     /// What was done to it in the last hours, oldest first.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
@@ -314,11 +325,13 @@ pub struct GatewayKnown {
     /// Whether an instance of it that this tick does not hold was open lately.
     #[serde(default)]
     pub open_elsewhere: bool,
+    /// How many instances that this tick does not hold it answered for lately.
+    #[serde(default)]
+    pub answered_elsewhere: u32,
     /// The version of `state`.
     pub state_version: i64,
     /// The monitor's memory of it.
-    #[serde(deserialize_with = "memory")]
-    pub state: Gateway,
+    pub state: Memory<Gateway>,
 }
 
 impl GatewayKnown {
@@ -415,10 +428,10 @@ pub struct Finished {
     pub stale: Vec<Stale>,
     /// What somebody is to be told, once all is written.
     #[serde(default, deserialize_with = "beside")]
-    pub alerts: Option<Alerts>,
+    pub alerts: Option<Result<Alerts, Failed>>,
     /// Where a sign of life is to be given, once all is written.
     #[serde(default, deserialize_with = "beside")]
-    pub heartbeat: Option<Heartbeat>,
+    pub heartbeat: Option<Result<Heartbeat, Failed>>,
     /// What there is to report, where that was asked for.
     pub report: Option<Scope>,
 }
@@ -431,8 +444,7 @@ pub struct Stale {
     /// The version of `state`.
     pub version: i64,
     /// The monitor's memory of it.
-    #[serde(deserialize_with = "memory")]
-    pub state: Instance,
+    pub state: Memory<Instance>,
 }
 
 /// All that a run is about.
@@ -500,22 +512,15 @@ impl Store {
     }
 }
 
-/// Reads the memory of an instance or a gateway. None yet, and one that this version cannot read, is
-/// that of one never checked: a row that somebody edited must not keep the tick from all the others.
-fn memory<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).unwrap_or_default())
-}
-
 /// Reads what comes beside the work: what this version cannot read of it is no reason to lose the
 /// rest of the answer.
+#[allow(clippy::type_complexity, reason = "nothing, something, or why not")]
 fn beside<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    serde_json::from_value(value)
-        .or_else(|_| serde_json::from_value(json!({ "error": "?" })))
-        .map_err(D::Error::custom)
+) -> Result<Option<Result<T, Failed>>, D::Error> {
+    let text = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(match serde_json::from_str::<Option<T>>(text.get()) {
+        Ok(found) => found.map(Ok),
+        Err(_) => Some(Err(serde_json::from_str(text.get()).unwrap_or_default())),
+    })
 }

@@ -1,8 +1,9 @@
 //! Acting: what helps is recorded and granted first, then sent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 
 use super::Run;
 use super::sweep::{Checked, Wanted};
@@ -18,8 +19,8 @@ use crate::web::console;
 const LEASE_MARGIN_MS: u32 = 2_000;
 
 impl Run<'_> {
-    /// Does what the checks ask for, as far as the database grants it. Where it does not answer,
-    /// nothing is done: the next tick sees for itself.
+    /// Does what the checks ask for, as far as the database grants it, `concurrency` at a time on each
+    /// gateway. Where it does not answer, nothing is done: the next tick sees for itself.
     pub(super) async fn act(&self, tick_id: &str, claimed: &[Claimed], checks: &mut [Checked]) {
         let wanted: Vec<WantedAction<'_>> = checks
             .iter()
@@ -51,17 +52,32 @@ impl Run<'_> {
             }
         };
         let claims: HashMap<i64, &Claimed> = claimed.iter().map(|each| (each.id, each)).collect();
-        let acting = checks.iter_mut().filter_map(|check| {
-            let wanted = check.wanted.take()?;
-            let claim = *claims.get(&check.outcome.id)?;
-            granted
-                .contains(&check.outcome.id)
-                .then(|| self.act_on(claim, wanted, check))
-        });
-        join_all(acting).await;
+        let mut by_gateway: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for check in checks {
+            if let Some(wanted) = check.wanted.take()
+                && granted.contains(&check.outcome.id)
+                && let Some(claim) = claims.get(&check.outcome.id)
+            {
+                by_gateway
+                    .entry(&claim.gateway_url)
+                    .or_default()
+                    .push((*claim, wanted, check));
+            }
+        }
+        let concurrency = usize::try_from(self.settings.concurrency).unwrap_or(1);
+        join_all(by_gateway.into_values().map(|granted| {
+            stream::iter(granted).for_each_concurrent(concurrency, |(claim, wanted, check)| {
+                self.act_on(claim, wanted, check)
+            })
+        }))
+        .await;
     }
 
+    /// Sends an action. What there is no time for is not sent, and counts all the same.
     async fn act_on(&self, claimed: &Claimed, wanted: Wanted, check: &mut Checked) {
+        if !self.has_time() {
+            return;
+        }
         console::log(&log::acting(&claimed.organization_id, wanted.action));
         let ack = match Address::parse(&claimed.gateway_url, self.order.reach) {
             Ok(address) => match Evolution::new(&address, &claimed.api_key, || self.timeout_ms()) {

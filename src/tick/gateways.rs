@@ -92,7 +92,7 @@ impl Run<'_> {
     ) -> GatewaySeen {
         let known = self.known(&before.url);
         let reachable = known.reachability.answered();
-        let news = after != before.state && finding != Finding::Nothing;
+        let news = after != before.state.value && finding != Finding::Nothing;
         GatewaySeen {
             url: before.url.clone(),
             version: known.version.as_ref().map(ToString::to_string),

@@ -113,7 +113,7 @@ impl Run<'_> {
         .await;
         let mut root = root.flatten();
 
-        let mut tally = Tally::default();
+        let mut tally = Tally::beside(before.answered_elsewhere);
         for look in &looks {
             tally.note(look.observation.fault());
         }
@@ -128,7 +128,7 @@ impl Run<'_> {
         let visited: Vec<Visited> = looks.iter().map(Look::visited).collect();
         let (after, conclusions) = conclude(
             monitor::Visit {
-                gateway: &before.state,
+                gateway: &before.state.value,
                 finding,
                 may_act: self.known(&before.url).capabilities().may_act,
                 open_elsewhere: before.open_elsewhere,
@@ -211,7 +211,7 @@ impl Run<'_> {
         };
         // The version may be learned while this is asked.
         let capabilities = || self.known(&claimed.gateway_url).capabilities();
-        let (id, state, name) = (claimed.id, &claimed.state, &*claimed.name);
+        let (id, state, name) = (claimed.id, &claimed.state.value, &*claimed.name);
         let mut check = Check::new(id, state, at, capabilities(), &self.settings);
         while let Some(question) = check.question() {
             let answer = match question {
@@ -232,7 +232,7 @@ impl Look<'_> {
     fn visited(&self) -> Visited<'_> {
         Visited {
             id: self.claimed.id,
-            instance: &self.claimed.state,
+            instance: &self.claimed.state.value,
             attempts: &self.claimed.attempts,
             heard: Heard::default(),
             at: self.at,
@@ -244,7 +244,7 @@ impl Look<'_> {
         let Self { claimed, at, .. } = *self;
         let told = log::Checked {
             organization_id: claimed.organization_id.clone(),
-            before: claimed.state.status,
+            before: claimed.state.value.status,
             now: conclusion.instance.status,
             reason: conclusion.instance.reason,
             pause: conclusion.pause,

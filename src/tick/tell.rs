@@ -10,7 +10,7 @@ use crate::alert::send::{Failure, Receiver};
 use crate::alert::{MAX_PER_RUN, pause_s};
 use crate::log;
 use crate::store::alerts::{
-    Alert, Alerts, Heartbeat, HeldAlerts, SettleAlerts, SettleHeartbeat, Settled,
+    Alert, Alerts, Failed, Heartbeat, SettleAlerts, SettleHeartbeat, Settled,
 };
 use crate::store::tick::FinishTick;
 use crate::web::console;
@@ -46,14 +46,14 @@ impl Run<'_> {
     }
 
     /// Gives a sign of life. Whatever comes of it, the run is none the worse.
-    pub(super) async fn beat(&self, heartbeat: Option<(String, Heartbeat)>) {
-        let (tick_id, url, failing) = match heartbeat {
+    pub(super) async fn beat(&self, heartbeat: Option<(String, Result<Heartbeat, Failed>)>) {
+        let (tick_id, Heartbeat { url, failing }) = match heartbeat {
             None => return,
-            Some((_, Heartbeat::Failed { error })) => {
+            Some((_, Err(Failed { error }))) => {
                 console::error(&log::no_heartbeat(&error));
                 return;
             }
-            Some((tick_id, Heartbeat::Due { url, failing })) => (tick_id, url, failing),
+            Some((tick_id, Ok(heartbeat))) => (tick_id, heartbeat),
         };
         let pinged =
             heartbeat::ping(&url, self.order.reach, self.settings.request_timeout_ms).await;
@@ -75,11 +75,11 @@ impl Run<'_> {
 
     /// Sends alerts and writes down what came of them. Nothing that goes wrong here makes the run
     /// a failure: what is not settled is due again when the lease ends.
-    pub(super) async fn tell(&self, alerts: Option<(String, Alerts)>) {
+    pub(super) async fn tell(&self, alerts: Option<(String, Result<Alerts, Failed>)>) {
         let (tick_id, held) = match alerts {
             None => return,
-            Some((tick_id, Alerts::Held(held))) => (tick_id, held),
-            Some((_, Alerts::Failed { error })) => {
+            Some((tick_id, Ok(held))) => (tick_id, held),
+            Some((_, Err(Failed { error }))) => {
                 console::error(&format!("❌ Erro ao ler os alertas: {error}"));
                 return;
             }
@@ -99,7 +99,7 @@ impl Run<'_> {
 
     /// Sends alerts, all of them within the time of one request. Those that there was no time for,
     /// or that the receiver would not take, are due as before.
-    async fn send(&self, held: &HeldAlerts) -> Vec<Settled> {
+    async fn send(&self, held: &Alerts) -> Vec<Settled> {
         let receiver = Receiver::new(&held.url, &held.secret, self.order.reach);
         let clock = Clock::read(held.now_ms);
         let end_ms = now_ms() + f64::from(self.settings.request_timeout_ms);

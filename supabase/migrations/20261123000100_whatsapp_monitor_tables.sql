@@ -57,7 +57,7 @@ comment on table whatsapp_monitor.settings is 'How the monitor behaves. One row;
 comment on column whatsapp_monitor.settings.only_row is
   'Keeps this table to one row.';
 comment on column whatsapp_monitor.settings.interval_s is
-  'Seconds between two checks of an instance. It is due when its last claim is at least interval_s - 5 s old, so that a punctual trigger never finds it not yet due.';
+  'Seconds between two checks of an instance. It is due when its last claim is at least interval_s - 5 s old, so that a punctual trigger never finds it not yet due. Set it to what the trigger can do: where checks are more than three intervals apart, none is taken together with the one before, and no outage is confirmed.';
 comment on column whatsapp_monitor.settings.down_after_checks is
   'Bad checks in a row before a transient outage counts.';
 comment on column whatsapp_monitor.settings.down_after_s is
@@ -75,9 +75,9 @@ comment on column whatsapp_monitor.settings.blind_connect_after_s is
 comment on column whatsapp_monitor.settings.settle_s is
   'Seconds after an action in which nothing is judged and nothing more is done.';
 comment on column whatsapp_monitor.settings.attempts_per_5_min is
-  'Actions on an instance within any 5 minutes.';
+  'Actions on an instance within any 5 minutes; 0, and nothing is ever done.';
 comment on column whatsapp_monitor.settings.attempts_per_hour is
-  'Actions on an instance within any hour; 0 leaves the slow probe alone.';
+  'Actions on an instance within any hour, before the slow probe; 0, and nothing is ever done: the monitor only watches and tells.';
 comment on column whatsapp_monitor.settings.probe_every_s is
   'Seconds between two actions on an instance once the hour''s are spent.';
 comment on column whatsapp_monitor.settings.zombie_probe_every_s is
@@ -199,6 +199,8 @@ comment on column whatsapp_monitor.instances.decision is
 
 create index if not exists instances_due
   on whatsapp_monitor.instances (due_at, checked_at nulls first, id) where removed_at is null;
+create index if not exists instances_checked
+  on whatsapp_monitor.instances (gateway_id, checked_at) where removed_at is null;
 create index if not exists instances_lease
   on whatsapp_monitor.instances (lease_tick) where lease_tick is not null;
 

@@ -209,6 +209,39 @@ begin
 end
 $$;
 
+-- Ends the outages of what is watched no more: of an instance that no source names, of a gateway that
+-- no watched instance is on. Whoever comes back has no outage then. What somebody else writes just now
+-- is left to the next call.
+create or replace function whatsapp_monitor.end_outages_of_the_unwatched()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  with gone as (
+    select o.id, o.gateway_id
+    from whatsapp_monitor.outages o
+    where o.ended_at is null
+      and not exists (select from whatsapp_monitor.instances i
+                      where i.id = o.instance_id and i.removed_at is null)
+      and not exists (select from whatsapp_monitor.instances i
+                      where i.gateway_id = o.gateway_id and i.removed_at is null)
+    for update skip locked
+  ),
+  ended as (
+    update whatsapp_monitor.outages o
+    set ended_at = greatest(o.started_at, clock_timestamp()), left_watch = true
+    from gone
+    where o.id = gone.id
+  )
+  update whatsapp_monitor.gateways g
+  set state = null, state_version = g.state_version + 1, fault_code = null, fault_text = null,
+      down_since = null, cooldown_until = null
+  from gone
+  where g.id = gone.gateway_id;
+end
+$$;
+
 -- Makes our instances those that the sources name: adds, moves, retires. What is retired keeps its
 -- memory, and has it again when it returns. Where two organizations name one instance with different
 -- keys, the one that came first has it, and the other sees nothing of it.
@@ -355,10 +388,15 @@ begin
     from touched t
     where i.id = t.id and not t.is_named and not t.removed
   ),
-  -- A tick that still holds it keeps it; as if it had never been claimed, it is due right after.
+  -- A tick that still holds it keeps it; as if it had never been claimed, it is due right after. The
+  -- outage of one that returns ended when it left: what it has now is another one.
   due_at_once as (
     update whatsapp_monitor.instances i
-    set removed_at = null, due_at = coalesce(i.lease_until, '-infinity'), claimed_at = '-infinity'
+    set removed_at = null, due_at = coalesce(i.lease_until, '-infinity'), claimed_at = '-infinity',
+        is_down = i.is_down and not t.removed,
+        state   = case when t.removed and jsonb_typeof(i.state) = 'object'
+                       then i.state - array['bad', 'down_since'] else i.state end,
+        version = i.version + t.removed::integer
     from touched t
     where i.id = t.id and t.is_named and (t.removed or t.new_key)
   ),
@@ -377,6 +415,7 @@ begin
   )
   select string_agg(p.problem, E'\n' order by p.problem) into v_problem from problems p;
 
+  perform whatsapp_monitor.end_outages_of_the_unwatched();
   update whatsapp_monitor.source_sync set error = v_problem where error is distinct from v_problem;
 end
 $$;

@@ -39,6 +39,11 @@ alter table whatsapp_monitor.outages
 comment on column whatsapp_monitor.outages.actions is
   'What was done during it, and what came of each: [{action, grounds, at, verdict}].';
 
+alter table whatsapp_monitor.outages
+  add column if not exists left_watch boolean not null default false;
+comment on column whatsapp_monitor.outages.left_watch is
+  'Whether it ended because nobody names the instance any more, or any instance of the gateway: nobody knows whether it came back.';
+
 -- A gateway has outages too: one for all its instances, which have none of their own meanwhile.
 alter table whatsapp_monitor.outages
   add column if not exists gateway_id bigint references whatsapp_monitor.gateways,
@@ -88,16 +93,17 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  v_gap  interval;
-  v_tell boolean;
+  v_gap    interval;
+  v_opened bigint[];
+  v_closed bigint[];
 begin
   -- A longer time between two checks is time in which nobody looked.
-  select make_interval(secs => 3 * t.interval_s), t.alert_url is not null into strict v_gap, v_tell
-  from whatsapp_monitor.settings t;
+  select make_interval(secs => 3 * t.interval_s) into strict v_gap from whatsapp_monitor.settings t;
 
   with timed as (
     select r.id, r.status, r.reason, r.down_since_ms, r.recovered_ms, r.asked,
-           to_timestamp(r.checked_ms / 1000.0) as at, i.status as was, i.checked_at
+           to_timestamp(r.checked_ms / 1000.0) as at, i.status as was, i.checked_at,
+           i.removed_at
     from jsonb_to_recordset(results) as r
       (id bigint, fence bigint, version bigint, status text, reason jsonb, checked_ms bigint,
        down_since_ms bigint, recovered_ms bigint, asked boolean)
@@ -133,21 +139,9 @@ begin
     select t.id, to_timestamp(t.down_since_ms / 1000.0), t.at,
            t.reason ->> 'code', t.reason ->> 'text'
     from timed t
-    where t.down_since_ms is not null
+    where t.down_since_ms is not null and t.removed_at is null
     on conflict (instance_id) where ended_at is null do nothing
     returning id
-  ),
-  told as (
-    insert into whatsapp_monitor.alerts (outage_id, kind)
-    select o.id, 'down' from opened o where v_tell
-    union all
-    -- Of an end, only those who are told of the beginning.
-    select c.id, 'up'
-    from closed c
-    join whatsapp_monitor.alerts d
-      on d.outage_id = c.id and d.kind = 'down' and d.gave_up_at is null
-    where v_tell
-    on conflict do nothing
   ),
   -- The time since the last check belongs to what the instance was found to be then. What is
   -- concluded without asking is no check: checked_at stays, and the next one counts all the time.
@@ -169,21 +163,27 @@ begin
     from spans s
     cross join lateral generate_series(
       date_trunc('day', s.since, 'UTC'), s.until, interval '1 day') as d (day)
+  ),
+  counted as (
+    insert into whatsapp_monitor.days as d
+      (instance_id, day, connected_s, not_connected_s, unknown_s)
+    select b.id, b.day,
+           coalesce(sum(b.seconds) filter (where b.kind = 'connected'), 0),
+           coalesce(sum(b.seconds) filter (where b.kind = 'not_connected'), 0),
+           coalesce(sum(b.seconds) filter (where b.kind = 'unknown'), 0)
+    from by_day b
+    where b.seconds > 0
+    group by b.id, b.day
+    order by b.id, b.day
+    on conflict (instance_id, day) do update
+    set connected_s     = d.connected_s     + excluded.connected_s,
+        not_connected_s = d.not_connected_s + excluded.not_connected_s,
+        unknown_s       = d.unknown_s       + excluded.unknown_s
   )
-  insert into whatsapp_monitor.days as d
-    (instance_id, day, connected_s, not_connected_s, unknown_s)
-  select b.id, b.day,
-         coalesce(sum(b.seconds) filter (where b.kind = 'connected'), 0),
-         coalesce(sum(b.seconds) filter (where b.kind = 'not_connected'), 0),
-         coalesce(sum(b.seconds) filter (where b.kind = 'unknown'), 0)
-  from by_day b
-  where b.seconds > 0
-  group by b.id, b.day
-  order by b.id, b.day
-  on conflict (instance_id, day) do update
-  set connected_s     = d.connected_s     + excluded.connected_s,
-      not_connected_s = d.not_connected_s + excluded.not_connected_s,
-      unknown_s       = d.unknown_s       + excluded.unknown_s;
+  select (select array_agg(o.id) from opened o), (select array_agg(c.id) from closed c)
+  into v_opened, v_closed;
+
+  perform whatsapp_monitor.tell_of(v_opened, v_closed);
 end
 $$;
 

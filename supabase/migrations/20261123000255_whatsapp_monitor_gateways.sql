@@ -14,20 +14,31 @@ as $$
            'url', g.url,
            'version', g.version,
            -- The question costs the gateway a lookup. An update is noticed within hours, and at once
-           -- where the gateway was away for it.
+           -- where the gateway was away for it; until it was told once, nothing can be done there.
            'version_due', coalesce(g.version_asked_at < greatest(
-             g.reachable_since, clock_timestamp() - interval '6 hours'), true),
-           -- It counts as evidence that WhatsApp can be reached from there.
-           'open_elsewhere', exists (
-             select from whatsapp_monitor.instances i
-             cross join whatsapp_monitor.settings t
-             where i.gateway_id = g.id and i.status = 'connected' and i.removed_at is null
-               and i.lease_tick is distinct from tick
-               and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)),
+             g.reachable_since, clock_timestamp() - case when g.version is null
+               then interval '5 minutes' else interval '6 hours' end), true),
+           -- One that is open is evidence that WhatsApp can be reached from there.
+           'open_elsewhere', e.open > 0,
+           'answered_elsewhere', e.answered,
            'state', g.state,
            'state_version', g.state_version
          )), '[]')
   from whatsapp_monitor.gateways g
+  cross join whatsapp_monitor.settings t
+  -- What others saw lately, as many of them as could count against all that one tick holds. The
+  -- status alone does not tell whether the last check had an answer.
+  cross join lateral (
+    select count(*) as answered, count(*) filter (where o.status = 'connected') as open
+    from (
+      select i.status
+      from whatsapp_monitor.instances i
+      where i.gateway_id = g.id and i.removed_at is null and i.lease_tick is distinct from tick
+        and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)
+        and i.status <> 'misconfigured' and i.state ->> 'unanswered' is null
+      limit t.batch_size + 1
+    ) o
+  ) e
   where g.id in (select i.gateway_id from whatsapp_monitor.instances i
                  where i.lease_tick = tick and i.lease_until > clock_timestamp())
 $$;
@@ -50,10 +61,9 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_tell boolean;
+  v_opened bigint[];
+  v_closed bigint[];
 begin
-  select t.alert_url is not null into strict v_tell from whatsapp_monitor.settings t;
-
   with learned as (
     select * from jsonb_to_recordset(seen)
       as s (url text, version text, capabilities jsonb, version_asked boolean,
@@ -87,36 +97,31 @@ begin
     on conflict (gateway_id) where ended_at is null and gateway_id is not null do nothing
     returning id
   ),
-  told as (
-    insert into whatsapp_monitor.alerts (outage_id, kind)
-    select o.id, 'down' from opened o where v_tell
-    union all
-    select c.id, 'up'
-    from closed c
-    join whatsapp_monitor.alerts d
-      on d.outage_id = c.id and d.kind = 'down' and d.gave_up_at is null
-    where v_tell
-    on conflict do nothing
+  kept as (
+    update whatsapp_monitor.gateways g
+    set version          = coalesce(f.version, g.version),
+        capabilities     = coalesce(f.capabilities, g.capabilities),
+        version_asked_at = case when f.version_asked then statement_timestamp()
+                                else g.version_asked_at end,
+        clock_ahead_ms   = coalesce(f.clock_ahead_ms, g.clock_ahead_ms),
+        reachable        = coalesce(f.reachable, g.reachable),
+        reachable_since  = case when f.reachable is not null
+                                     and f.reachable is distinct from g.reachable
+                                then statement_timestamp() else g.reachable_since end,
+        state            = case when f.changed then f.state else g.state end,
+        state_version    = g.state_version + f.changed::integer,
+        fault_code       = case when f.changed then f.fault ->> 'code' else g.fault_code end,
+        fault_text       = case when f.changed then f.fault ->> 'text' else g.fault_text end,
+        down_since       = case when f.changed then to_timestamp(f.down_since_ms / 1000.0)
+                                else g.down_since end,
+        cooldown_until   = case when f.changed then to_timestamp(f.cooldown_until_ms / 1000.0)
+                                else g.cooldown_until end
+    from free f
+    where g.id = f.id
   )
-  update whatsapp_monitor.gateways g
-  set version          = coalesce(f.version, g.version),
-      capabilities     = coalesce(f.capabilities, g.capabilities),
-      version_asked_at = case when f.version_asked then statement_timestamp()
-                              else g.version_asked_at end,
-      clock_ahead_ms   = coalesce(f.clock_ahead_ms, g.clock_ahead_ms),
-      reachable        = coalesce(f.reachable, g.reachable),
-      reachable_since  = case when f.reachable is not null
-                                   and f.reachable is distinct from g.reachable
-                              then statement_timestamp() else g.reachable_since end,
-      state            = case when f.changed then f.state else g.state end,
-      state_version    = g.state_version + f.changed::integer,
-      fault_code       = case when f.changed then f.fault ->> 'code' else g.fault_code end,
-      fault_text       = case when f.changed then f.fault ->> 'text' else g.fault_text end,
-      down_since       = case when f.changed then to_timestamp(f.down_since_ms / 1000.0)
-                              else g.down_since end,
-      cooldown_until   = case when f.changed then to_timestamp(f.cooldown_until_ms / 1000.0)
-                              else g.cooldown_until end
-  from free f
-  where g.id = f.id;
+  select (select array_agg(o.id) from opened o), (select array_agg(c.id) from closed c)
+  into v_opened, v_closed;
+
+  perform whatsapp_monitor.tell_of(v_opened, v_closed);
 end
 $$;

@@ -49,6 +49,25 @@ comment on column whatsapp_monitor.alerts.held_by is
 
 create index if not exists alerts_due on whatsapp_monitor.alerts (due_at) where due_at is not null;
 
+-- Writes down what is to be told of the outages that have begun and of those that are over; of an end,
+-- only to those who are told of the beginning.
+create or replace function whatsapp_monitor.tell_of(began bigint[], ended bigint[])
+returns void
+language sql
+set search_path = ''
+as $$
+  insert into whatsapp_monitor.alerts (outage_id, kind)
+  select n.outage_id, n.kind
+  from (
+    select unnest(began), 'down'
+    union all
+    select d.outage_id, 'up' from whatsapp_monitor.alerts d
+    where d.outage_id = any (ended) and d.kind = 'down' and d.gave_up_at is null
+  ) n (outage_id, kind)
+  where exists (select from whatsapp_monitor.settings t where t.alert_url is not null)
+  on conflict do nothing
+$$;
+
 -- ------------------------------------------------------------------------------------------------
 -- Claiming
 -- ------------------------------------------------------------------------------------------------
@@ -97,6 +116,8 @@ begin
     from whatsapp_monitor.alerts a
     where a.due_at is not null
       and (v_settings.alert_url is null
+           or exists (select from whatsapp_monitor.outages o
+                      where o.id = a.outage_id and o.left_watch)
            or a.kind = 'up' and exists (
              select from whatsapp_monitor.alerts d
              where d.outage_id = a.outage_id and d.kind = 'down' and d.gave_up_at is not null))

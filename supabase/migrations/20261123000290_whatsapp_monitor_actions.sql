@@ -41,15 +41,15 @@ $$;
 -- Before an action
 -- ------------------------------------------------------------------------------------------------
 
--- Grants actions before they are sent: each only while the tick holds the instance for another
--- min_lease_ms, nobody has written it since it was decided, and within every budget that the caller
--- names. One that is granted counts from then
--- on, whatever becomes of it. One action an instance and tick; to ask for it again is harmless.
+-- Grants actions before they are sent: each only while the instance is watched and the tick holds it
+-- for another min_lease_ms, nobody has written it since it was decided, and within every budget that
+-- the caller names. One that is granted counts from then on, whatever becomes of it. One action an
+-- instance and tick; to ask for it again is harmless.
 --
 -- request: {tick_id, actions: [{instance_id, fence, version, kind, grounds, min_lease_ms,
 --           budgets: [{window_s, max}]}]}; version may be left out
 -- answer:  {granted: [instance_id],
---           refused: [{instance_id, why: "lease" | "stale" | "busy" | "budget"}]}
+--           refused: [{instance_id, why: "removed" | "lease" | "stale" | "busy" | "budget"}]}
 create or replace function public.whatsapp_monitor_record_actions(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -76,7 +76,12 @@ begin
     -- The row lock makes the count and the grant one step.
     perform from whatsapp_monitor.instances i where i.id = v_action.instance_id for update;
     v_now := clock_timestamp();
-    if not exists (
+    if exists (
+      select from whatsapp_monitor.instances i
+      where i.id = v_action.instance_id and i.removed_at is not null) then
+      v_refused := v_refused
+        || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'removed');
+    elsif not exists (
       select from whatsapp_monitor.instances i
       where i.id = v_action.instance_id and i.fence = v_action.fence and i.lease_tick = v_tick
         and i.lease_until >= v_now + make_interval(secs => v_action.min_lease_ms / 1000.0)) then
@@ -141,7 +146,7 @@ begin
         judged_at = case when f.ack = 'refused' then clock_timestamp() else a.judged_at end
     from found f
     where a.tick_id = tick and a.instance_id = f.id and f.ack is not null
-    returning a.instance_id
+    returning a.id
   ),
   judged as (
     update whatsapp_monitor.actions a
@@ -151,10 +156,10 @@ begin
     cross join lateral jsonb_to_recordset(coalesce(f.verdicts, '[]'))
       as v (action_id bigint, verdict text)
     where a.id = v.action_id and a.instance_id = f.id
-    returning a.instance_id
+    returning a.id
   )
-  select array_agg(instance_id) into v_touched
-  from (select instance_id from answered union select instance_id from judged) t;
+  select array_agg(id) into v_touched
+  from (select id from answered union select id from judged) t;
 
   if v_touched is null then
     return;
@@ -165,13 +170,14 @@ begin
                                         'at', a.granted_at, 'verdict', a.verdict)
                      order by a.granted_at, a.id)
     from whatsapp_monitor.actions a
-    where a.instance_id = o.instance_id and a.granted_at >= o.started_at
-      and a.granted_at <= coalesce(o.ended_at, 'infinity'))
+    where a.instance_id = o.instance_id
+      and a.granted_at between o.started_at and coalesce(o.ended_at, 'infinity'))
   where o.id in (
-    select distinct on (l.instance_id) l.id
-    from whatsapp_monitor.outages l
-    where l.instance_id = any (v_touched)
-    order by l.instance_id, l.started_at desc);
+    select l.id
+    from whatsapp_monitor.actions a
+    join whatsapp_monitor.outages l on l.instance_id = a.instance_id
+      and a.granted_at between l.started_at and coalesce(l.ended_at, 'infinity')
+    where a.id = any (v_touched));
 end
 $$;
 

@@ -122,8 +122,8 @@ impl<T: Fn() -> u32> Gateway for Evolution<'_, T> {
         answer::socket(&self.post(&url, PRESENCE).await.ok()?)
     }
 
-    /// What may be done is done on 2.1 to 2.3 alone: in 1.x `restart` has another verb, and does
-    /// another thing.
+    /// As 2.1 to 2.3 take it; for the others the capabilities forbid it: in 1.x `restart` has another
+    /// verb, and does another thing.
     async fn act(&self, instance: &str, action: Action) -> Ack {
         let Some(url) = self.address.route(["instance", action.name(), instance]) else {
             return Ack::Refused;

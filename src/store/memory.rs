@@ -1,0 +1,31 @@
+//! What the monitor remembers, as the database gives it back.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// The memory of an instance or a gateway. None yet, and one that this version cannot read, is that
+/// of one never checked: a row that somebody edited must not keep the tick from all the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory<T> {
+    /// The memory.
+    pub value: T,
+    /// Whether there was another one, which could not be read.
+    pub is_lost: bool,
+}
+
+impl<'de, T: Default + DeserializeOwned> Deserialize<'de> for Memory<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(match serde_json::from_str::<Option<T>>(text.get()) {
+            Ok(kept) => Self {
+                value: kept.unwrap_or_default(),
+                is_lost: false,
+            },
+            Err(_) => Self {
+                value: T::default(),
+                is_lost: true,
+            },
+        })
+    }
+}
