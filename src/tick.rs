@@ -164,8 +164,8 @@ struct Done {
     scope: Scope,
     /// What somebody is to be told, by the tick of this id.
     alerts: Option<(String, Alerts)>,
-    /// The sign of life that is to be given.
-    heartbeat: Option<Heartbeat>,
+    /// The sign of life that is to be given, by the tick of this id.
+    heartbeat: Option<(String, Heartbeat)>,
     error: Option<StoreError>,
 }
 
@@ -280,7 +280,7 @@ impl Run<'_> {
             }
             if finished.stale.is_empty() {
                 done.alerts = finished.alerts.map(|alerts| (tick_id.to_owned(), alerts));
-                done.heartbeat = finished.heartbeat;
+                done.heartbeat = finished.heartbeat.map(|beat| (tick_id.to_owned(), beat));
                 return Ok(told);
             }
             (carried_over, gateways) = (&[], &[]);

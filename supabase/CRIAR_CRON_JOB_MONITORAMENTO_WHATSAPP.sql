@@ -975,6 +975,104 @@ begin
 end
 $$;
 
+-- WhatsApp connection monitor: the webhook that each instance has, and what it told.
+
+-- ------------------------------------------------------------------------------------------------
+-- Settings
+-- ------------------------------------------------------------------------------------------------
+
+alter table whatsapp_monitor.settings
+  add column if not exists webhook_policy text not null default 'manage'
+    check (webhook_policy in ('manage', 'take_over', 'verify', 'off')),
+  add column if not exists webhook_url text
+    check (webhook_url ~* '^https?://[^[:space:]]+$' and length(webhook_url) <= 2048),
+  add column if not exists forward_to text
+    check (forward_to ~* '^https?://[^[:space:]]+$' and length(forward_to) <= 2048),
+  add column if not exists webhook_check_every_s integer not null default 300
+    check (webhook_check_every_s between 30 and 86400);
+comment on column whatsapp_monitor.settings.webhook_policy is
+  'What is done about the one webhook of each instance: manage (an empty slot is filled and ours is repaired; somebody else''s is reported and left alone), take_over (somebody else''s is replaced), verify (only reported), off (not even looked at).';
+comment on column whatsapp_monitor.settings.webhook_url is
+  'Where gateways send events; null is the monitor''s own receiver. A webhook_url in your own tables wins over it.';
+comment on column whatsapp_monitor.settings.forward_to is
+  'Where the monitor''s receiver passes every event on, unchanged; null is nowhere.';
+comment on column whatsapp_monitor.settings.webhook_check_every_s is
+  'Seconds between two looks at the webhook of an instance that is open.';
+
+-- ------------------------------------------------------------------------------------------------
+-- Webhooks
+-- ------------------------------------------------------------------------------------------------
+
+-- A new secret: 64 hex digits. Three random UUIDs have 366 random bits, more than the 256 that come
+-- out.
+create or replace function whatsapp_monitor.new_secret()
+returns text
+language sql volatile
+set search_path = ''
+as $$
+  select encode(sha256(convert_to(
+    gen_random_uuid()::text || gen_random_uuid() || gen_random_uuid(), 'UTF8')), 'hex')
+$$;
+
+create table if not exists whatsapp_monitor.webhooks (
+  instance_id     bigint primary key references whatsapp_monitor.instances,
+  secret          text not null default whatsapp_monitor.new_secret()
+                    check (secret ~ '^[0-9a-f]{64}$'),
+  digest          text not null unique
+                    generated always as (encode(sha256(decode(secret, 'escape')), 'hex')) stored,
+  previous_digest text unique,
+  previous_until  timestamptz,
+  -- What the monitor remembers of it, opaque to SQL.
+  memory          jsonb,
+  -- What our receiver heard, by the database's clock at arrival.
+  last_event_at      timestamptz,
+  last_connecting_at timestamptz,
+  last_message_at    timestamptz,
+  storm_until        timestamptz,
+  created_at      timestamptz not null default now()
+);
+comment on table whatsapp_monitor.webhooks is
+  'The webhook of each instance: the secret that its gateway sends with every event, what the monitor found when it last looked, and what was heard.';
+comment on column whatsapp_monitor.webhooks.digest is
+  'SHA-256 (hex) of the secret: what the receiver asks by.';
+comment on column whatsapp_monitor.webhooks.previous_digest is
+  'The one before, which is accepted until previous_until: the gateway still sends it until its webhook is set again.';
+comment on column whatsapp_monitor.webhooks.last_event_at is
+  'When the last event of any kind arrived; last_connecting_at and last_message_at are of those kinds alone. Written at most every few seconds.';
+comment on column whatsapp_monitor.webhooks.storm_until is
+  'Until when connection events are not asked for, because they come in thousands.';
+
+-- The instance whose gateway sends the secret of this digest; null where there is none.
+create or replace function whatsapp_monitor.webhook_of(digest text)
+returns bigint
+language sql stable
+set search_path = ''
+as $$
+  select w.instance_id
+  from whatsapp_monitor.webhooks w
+  join whatsapp_monitor.instances i on i.id = w.instance_id and i.removed_at is null
+  where w.digest = $1 or (w.previous_digest = $1 and w.previous_until > clock_timestamp())
+$$;
+
+-- Gives every instance a new secret, or the one named; the old one is accepted for as long as it
+-- takes to set all webhooks again. Gives how many.
+create or replace function whatsapp_monitor.rotate_webhook_secrets(
+  of_instance bigint default null, overlap interval default '1 hour')
+returns bigint
+language sql volatile
+set search_path = ''
+as $$
+  with rotated as (
+    update whatsapp_monitor.webhooks w
+    set previous_digest = w.digest,
+        previous_until  = clock_timestamp() + overlap,
+        secret          = whatsapp_monitor.new_secret()
+    where of_instance is null or w.instance_id = of_instance
+    returning 1
+  )
+  select count(*) from rotated
+$$;
+
 -- WhatsApp connection monitor: what was, for people.
 --
 -- A row per change, a row per outage, a row per instance and day. No row per check.
@@ -1818,9 +1916,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  -- Three random UUIDs have 366 random bits, more than the 256 that come out.
-  v_token  constant text := encode(sha256(convert_to(
-    gen_random_uuid()::text || gen_random_uuid() || gen_random_uuid(), 'UTF8')), 'hex');
+  v_token  constant text := whatsapp_monitor.new_secret();
   v_secret uuid;
 begin
   insert into whatsapp_monitor.trigger_tokens (digest)
@@ -2645,8 +2741,13 @@ create table if not exists whatsapp_monitor.heartbeat (
   given_at timestamptz not null default '-infinity',
   tick_id  uuid
 );
+alter table whatsapp_monitor.heartbeat
+  add column if not exists error        text,
+  add column if not exists failed_since timestamptz;
 comment on table whatsapp_monitor.heartbeat is
   'When a tick last took it on to fetch heartbeat_url, and which.';
+comment on column whatsapp_monitor.heartbeat.error is
+  'Why the last one was not taken, and since when none was (failed_since); null where it was.';
 
 insert into whatsapp_monitor.heartbeat default values on conflict do nothing;
 
@@ -2663,8 +2764,8 @@ as $$
      and exists (select from whatsapp_monitor.signs_of_life l where l.tick_id = tick)
 $$;
 
--- Gives the tick the sign of life to give, as {url}, where it is due and nobody else has it: null.
--- Repeated, it gives the same again.
+-- Gives the tick the sign of life to give, as {url, failing}, where it is due and nobody else has it:
+-- null. Repeated, it gives the same again.
 create or replace function whatsapp_monitor.claim_heartbeat(tick uuid)
 returns jsonb
 language plpgsql
@@ -2679,9 +2780,32 @@ begin
     where whatsapp_monitor.heartbeat_due(tick);
   end if;
   return (
-    select jsonb_build_object('url', t.heartbeat_url)
+    select jsonb_build_object('url', t.heartbeat_url, 'failing', h.error is not null)
     from whatsapp_monitor.settings t, whatsapp_monitor.heartbeat h
     where t.heartbeat_url is not null and h.tick_id = tick);
+end
+$$;
+
+-- Writes down what came of the sign of life that the tick gave. Only a failure, and the first success
+-- after one, need be told.
+--
+-- request: {tick_id, error: text, or null where it was taken}
+-- answer:  {written: boolean}
+create or replace function public.whatsapp_monitor_settle_heartbeat(request jsonb)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  if request ->> 'tick_id' is null then
+    raise exception 'tick_id is required' using errcode = '22023';
+  end if;
+  update whatsapp_monitor.heartbeat h
+  set error        = request ->> 'error',
+      failed_since = case when request ->> 'error' is not null
+                          then coalesce(h.failed_since, h.given_at) end
+  where h.tick_id = (request ->> 'tick_id')::uuid;
+  return jsonb_build_object('written', found);
 end
 $$;
 
@@ -2927,7 +3051,8 @@ begin
     'now', v_now,
     'now_ms', whatsapp_monitor.epoch_ms(v_now),
     'settings', to_jsonb(v_settings)
-                - array['only_row', 'alert_url', 'alert_secret', 'heartbeat_url', 'function_url'],
+                - array['only_row', 'alert_url', 'alert_secret', 'heartbeat_url', 'function_url',
+                        'forward_to'],
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
     'gateways', whatsapp_monitor.gateways_of(v_tick),
@@ -3921,6 +4046,7 @@ as $$
 declare
   v_number integer;
   v_list   text;
+  v_beat   record;
 begin
   check_name := 'avisos';
   select count(*), max(a.error) into v_number, v_list
@@ -3933,6 +4059,21 @@ begin
       then 'Desligados: settings.alert_url está vazio.'
     else 'Nenhum se perdeu no último dia.' end;
   fix := $f$update whatsapp_monitor.settings set alert_url = 'https://o-endereço-que-recebe-os-avisos';$f$;
+  return next;
+
+  check_name := 'heartbeat_url';
+  select t.heartbeat_url is not null as wanted, h.given_at, h.failed_since, h.error
+  into strict v_beat
+  from whatsapp_monitor.settings t, whatsapp_monitor.heartbeat h;
+  ok := case when v_beat.wanted and v_beat.given_at = '-infinity' then null
+             else not v_beat.wanted or v_beat.error is null end;
+  detail := case
+    when not v_beat.wanted then 'Desligada: settings.heartbeat_url está vazio.'
+    when v_beat.given_at = '-infinity' then 'Ainda não foi avisada.'
+    when ok then format('Avisada %s.', whatsapp_monitor.ago(v_beat.given_at))
+    else format('Não aceita os avisos desde %s: %s.',
+                whatsapp_monitor.ago(v_beat.failed_since), v_beat.error) end;
+  fix := $f$update whatsapp_monitor.settings set heartbeat_url = 'https://o-endereço-que-espera-os-avisos';$f$;
   return next;
 
   check_name := 'automação';

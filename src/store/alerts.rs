@@ -32,6 +32,8 @@ pub enum Heartbeat {
     Due {
         /// Where.
         url: String,
+        /// Whether the last one was not taken.
+        failing: bool,
     },
     /// It could not be claimed.
     Failed {
@@ -130,6 +132,15 @@ pub struct Settled {
     pub retry_in_s: Option<u32>,
 }
 
+/// The request of `settle_heartbeat`.
+#[derive(Clone, Debug, Serialize)]
+pub struct SettleHeartbeat<'a> {
+    /// The tick that gave it.
+    pub tick_id: &'a str,
+    /// Why it was not taken.
+    pub error: Option<&'a str>,
+}
+
 /// The answer of `settle_alerts`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SettledAlerts {
@@ -148,5 +159,16 @@ impl Store {
     ) -> Result<SettledAlerts, StoreError> {
         self.call("whatsapp_monitor_settle_alerts", request, SETTLE)
             .await
+    }
+
+    /// Writes down what came of a sign of life. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError`], after 6 s at the latest.
+    pub async fn settle_heartbeat(&self, request: &SettleHeartbeat<'_>) -> Result<(), StoreError> {
+        let _: serde_json::Value = self
+            .call("whatsapp_monitor_settle_heartbeat", request, SETTLE)
+            .await?;
+        Ok(())
     }
 }

@@ -9,7 +9,9 @@ use crate::alert::heartbeat;
 use crate::alert::send::{Failure, Receiver};
 use crate::alert::{MAX_PER_RUN, pause_s};
 use crate::log;
-use crate::store::alerts::{Alert, Alerts, Heartbeat, HeldAlerts, SettleAlerts, Settled};
+use crate::store::alerts::{
+    Alert, Alerts, Heartbeat, HeldAlerts, SettleAlerts, SettleHeartbeat, Settled,
+};
 use crate::store::tick::FinishTick;
 use crate::web::console;
 use crate::web::performance::now_ms;
@@ -37,26 +39,38 @@ impl Run<'_> {
         match self.store.finish_tick(&finish).await {
             Ok(finished) => {
                 done.alerts = finished.alerts.map(|alerts| (tick_id.to_owned(), alerts));
-                done.heartbeat = finished.heartbeat;
+                done.heartbeat = finished.heartbeat.map(|beat| (tick_id.to_owned(), beat));
             }
             Err(error) => console::error(&format!("❌ Erro ao ler os alertas: {error}")),
         }
     }
 
     /// Gives a sign of life. Whatever comes of it, the run is none the worse.
-    pub(super) async fn beat(&self, heartbeat: Option<Heartbeat>) {
-        let failure = match heartbeat {
+    pub(super) async fn beat(&self, heartbeat: Option<(String, Heartbeat)>) {
+        let (tick_id, url, failing) = match heartbeat {
             None => return,
-            Some(Heartbeat::Failed { error }) => error,
-            Some(Heartbeat::Due { url }) => {
-                let timeout_ms = self.settings.request_timeout_ms;
-                match heartbeat::ping(&url, self.order.reach, timeout_ms).await {
-                    Ok(()) => return,
-                    Err(failure) => failure.code(),
-                }
+            Some((_, Heartbeat::Failed { error })) => {
+                console::error(&log::no_heartbeat(&error));
+                return;
             }
+            Some((tick_id, Heartbeat::Due { url, failing })) => (tick_id, url, failing),
         };
-        console::error(&log::no_heartbeat(&failure));
+        let pinged =
+            heartbeat::ping(&url, self.order.reach, self.settings.request_timeout_ms).await;
+        let error = pinged.err().map(|failure| failure.code());
+        if let Some(error) = &error {
+            console::error(&log::no_heartbeat(error));
+        }
+        if error.is_none() && !failing {
+            return;
+        }
+        let request = SettleHeartbeat {
+            tick_id: &tick_id,
+            error: error.as_deref(),
+        };
+        if let Err(error) = self.store.settle_heartbeat(&request).await {
+            console::error(&log::no_heartbeat(&error.to_string()));
+        }
     }
 
     /// Sends alerts and writes down what came of them. Nothing that goes wrong here makes the run

@@ -72,9 +72,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  -- Three random UUIDs have 366 random bits, more than the 256 that come out.
-  v_token  constant text := encode(sha256(convert_to(
-    gen_random_uuid()::text || gen_random_uuid() || gen_random_uuid(), 'UTF8')), 'hex');
+  v_token  constant text := whatsapp_monitor.new_secret();
   v_secret uuid;
 begin
   insert into whatsapp_monitor.trigger_tokens (digest)

@@ -48,8 +48,13 @@ create table if not exists whatsapp_monitor.heartbeat (
   given_at timestamptz not null default '-infinity',
   tick_id  uuid
 );
+alter table whatsapp_monitor.heartbeat
+  add column if not exists error        text,
+  add column if not exists failed_since timestamptz;
 comment on table whatsapp_monitor.heartbeat is
   'When a tick last took it on to fetch heartbeat_url, and which.';
+comment on column whatsapp_monitor.heartbeat.error is
+  'Why the last one was not taken, and since when none was (failed_since); null where it was.';
 
 insert into whatsapp_monitor.heartbeat default values on conflict do nothing;
 
@@ -66,8 +71,8 @@ as $$
      and exists (select from whatsapp_monitor.signs_of_life l where l.tick_id = tick)
 $$;
 
--- Gives the tick the sign of life to give, as {url}, where it is due and nobody else has it: null.
--- Repeated, it gives the same again.
+-- Gives the tick the sign of life to give, as {url, failing}, where it is due and nobody else has it:
+-- null. Repeated, it gives the same again.
 create or replace function whatsapp_monitor.claim_heartbeat(tick uuid)
 returns jsonb
 language plpgsql
@@ -82,9 +87,32 @@ begin
     where whatsapp_monitor.heartbeat_due(tick);
   end if;
   return (
-    select jsonb_build_object('url', t.heartbeat_url)
+    select jsonb_build_object('url', t.heartbeat_url, 'failing', h.error is not null)
     from whatsapp_monitor.settings t, whatsapp_monitor.heartbeat h
     where t.heartbeat_url is not null and h.tick_id = tick);
+end
+$$;
+
+-- Writes down what came of the sign of life that the tick gave. Only a failure, and the first success
+-- after one, need be told.
+--
+-- request: {tick_id, error: text, or null where it was taken}
+-- answer:  {written: boolean}
+create or replace function public.whatsapp_monitor_settle_heartbeat(request jsonb)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  if request ->> 'tick_id' is null then
+    raise exception 'tick_id is required' using errcode = '22023';
+  end if;
+  update whatsapp_monitor.heartbeat h
+  set error        = request ->> 'error',
+      failed_since = case when request ->> 'error' is not null
+                          then coalesce(h.failed_since, h.given_at) end
+  where h.tick_id = (request ->> 'tick_id')::uuid;
+  return jsonb_build_object('written', found);
 end
 $$;
 

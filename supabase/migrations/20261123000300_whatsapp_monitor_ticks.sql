@@ -205,7 +205,8 @@ begin
     'now', v_now,
     'now_ms', whatsapp_monitor.epoch_ms(v_now),
     'settings', to_jsonb(v_settings)
-                - array['only_row', 'alert_url', 'alert_secret', 'heartbeat_url', 'function_url'],
+                - array['only_row', 'alert_url', 'alert_secret', 'heartbeat_url', 'function_url',
+                        'forward_to'],
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
     'gateways', whatsapp_monitor.gateways_of(v_tick),

@@ -272,6 +272,7 @@ as $$
 declare
   v_number integer;
   v_list   text;
+  v_beat   record;
 begin
   check_name := 'avisos';
   select count(*), max(a.error) into v_number, v_list
@@ -284,6 +285,21 @@ begin
       then 'Desligados: settings.alert_url está vazio.'
     else 'Nenhum se perdeu no último dia.' end;
   fix := $f$update whatsapp_monitor.settings set alert_url = 'https://o-endereço-que-recebe-os-avisos';$f$;
+  return next;
+
+  check_name := 'heartbeat_url';
+  select t.heartbeat_url is not null as wanted, h.given_at, h.failed_since, h.error
+  into strict v_beat
+  from whatsapp_monitor.settings t, whatsapp_monitor.heartbeat h;
+  ok := case when v_beat.wanted and v_beat.given_at = '-infinity' then null
+             else not v_beat.wanted or v_beat.error is null end;
+  detail := case
+    when not v_beat.wanted then 'Desligada: settings.heartbeat_url está vazio.'
+    when v_beat.given_at = '-infinity' then 'Ainda não foi avisada.'
+    when ok then format('Avisada %s.', whatsapp_monitor.ago(v_beat.given_at))
+    else format('Não aceita os avisos desde %s: %s.',
+                whatsapp_monitor.ago(v_beat.failed_since), v_beat.error) end;
+  fix := $f$update whatsapp_monitor.settings set heartbeat_url = 'https://o-endereço-que-espera-os-avisos';$f$;
   return next;
 
   check_name := 'automação';

@@ -41,6 +41,7 @@ const NAMES = [
   "credenciais",
   "gravação nas suas tabelas",
   "avisos",
+  "heartbeat_url",
   "automação",
   "cota de chamadas",
   "histórico",
@@ -369,6 +370,15 @@ const BREAKS: Break[] = [
        select id, 'down', null, now(), 'http_500' from whatsapp_monitor.outages`,
     ],
     says: /1 não chegaram .* http_500/,
+  },
+  {
+    row: "heartbeat_url",
+    by: [
+      `update whatsapp_monitor.settings set heartbeat_url = 'https://beats.example/1'`,
+      `update whatsapp_monitor.heartbeat
+       set given_at = now(), error = 'status_404', failed_since = now() - interval '2 hours'`,
+    ],
+    says: /Não aceita os avisos desde há 2 h: status_404/,
   },
   {
     row: "automação",

@@ -3,11 +3,13 @@
  * that committed, once an interval, and never at the tick's expense.
  */
 import assert from "node:assert/strict";
+import { check } from "./installed.ts";
 import { type Receiver, startReceiver } from "./receiver.ts";
 import { anotherEdge, everything, outcome, startHeldGateway } from "./support.ts";
 import { startWorld, type World } from "./support.ts";
 
 const FINISH = "whatsapp_monitor_finish_tick";
+const SETTLE = "whatsapp_monitor_settle_heartbeat";
 
 /** A world with one open instance, never checked, and somebody who waits for signs of life. */
 async function inWorld(work: (world: World, receiver: Receiver) => Promise<void>): Promise<void> {
@@ -164,6 +166,35 @@ Deno.test("whatever goes wrong with it, the tick is none the worse, and the URL 
     await world.database.exec("update whatsapp_monitor.settings set heartbeat_url = null");
     const seen = JSON.stringify([reports, begun, world.edge.logs]) + await everything(world);
     assert.ok(!seen.includes("secret-path"));
+  }));
+
+Deno.test("the checklist says since when nobody takes it, and a success after another costs no call", () =>
+  inWorld(async (world, receiver) => {
+    const beat = async (status: number) => {
+      receiver.answers(status);
+      await pass(world);
+      await tick(world);
+      const { ok, detail } = await check(world.database, "heartbeat_url");
+      return [ok, detail.replace(/há .+? s\b/, "há N s")];
+    };
+    assert.equal((await check(world.database, "heartbeat_url")).ok, null);
+    const taken = [true, "Avisada há N s."];
+    assert.deepEqual(await beat(200), taken);
+    assert.deepEqual(await beat(500), [false, "Não aceita os avisos desde há N s: status_500."]);
+    assert.deepEqual(await beat(404), [false, "Não aceita os avisos desde há N s: status_404."]);
+    assert.deepEqual(await beat(200), taken);
+    // Were it called, the log would tell.
+    world.rest.behave({ fn: SETTLE, how: "error", status: 400, body: "{}", times: Infinity });
+    const told = () => world.edge.logs.filter((line) => line.includes("heartbeat_url")).length;
+    const before = told();
+    assert.deepEqual(await beat(200), taken);
+    await world.edge.idle();
+    assert.equal(told(), before);
+    await beat(500);
+    await world.edge.idle();
+    assert.equal(told(), before + 2);
+    await giveTo(world, null);
+    assert.equal((await check(world.database, "heartbeat_url")).ok, true);
   }));
 
 Deno.test("somebody slow to hear it keeps the alerts from nobody", () =>

@@ -18,6 +18,8 @@ const DEFAULTS = {
   tick_budget_ms: 20000,
   batch_size: 200,
   lease_s: 45,
+  webhook_policy: "manage",
+  webhook_check_every_s: 300,
   history_days: 90,
   ledger_days: 7,
   stuck_connecting_checks: 4,
@@ -51,6 +53,7 @@ const CALLS = [
   "finish_tick",
   "record_refusals",
   "settle_alerts",
+  "settle_heartbeat",
   "status",
   "health",
 ].map((name) => `whatsapp_monitor_${name}`);
@@ -173,13 +176,17 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
       "insert into whatsapp_monitor.days (instance_id, day) values ($1, '2026-01-01')",
       [id],
     );
+    await database.query("insert into whatsapp_monitor.webhooks (instance_id) values ($1)", [id]);
     await database.exec(`
       insert into whatsapp_monitor.write_backs
       select source_table, source_id, now(), now(), 1, 'error' from whatsapp_monitor.sources`);
     // Every setting has another value than its default.
     await database.exec(
       `update whatsapp_monitor.settings set ${
-        Object.entries(DEFAULTS).map(([name, value]) => `${name} = ${value} + 1`)
+        Object.entries(DEFAULTS)
+          .map(([name, value]) =>
+            typeof value === "number" ? `${name} = ${value} + 1` : `${name} = 'verify'`
+          )
       }`,
     );
 
@@ -286,6 +293,8 @@ Deno.test("the settings have the defaults of design.md, and each is explained", 
       alert_url: null,
       function_url: null,
       heartbeat_url: null,
+      webhook_url: null,
+      forward_to: null,
     });
     const columns = await database.query<{ name: string; comment: string | null }>(`
       select attname as name, col_description(attrelid, attnum) as comment from pg_attribute
@@ -303,6 +312,9 @@ Deno.test("the settings have the defaults of design.md, and each is explained", 
       "alert_secret = 'whsec_short'",
       "function_url = 'https://user:word@x'",
       "heartbeat_url = 'https://'",
+      "webhook_policy = 'steal'",
+      "webhook_url = 'ftp://x'",
+      "forward_to = 'nowhere'",
     ];
     for (const change of senseless) {
       await assert.rejects(

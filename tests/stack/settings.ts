@@ -2,7 +2,7 @@
 import { type Database, sqlError } from "./database.ts";
 
 /** What is not shown. */
-const SECRET = new Set(["alert_url", "alert_secret"]);
+const SECRET = new Set(["alert_url", "alert_secret", "forward_to"]);
 
 /** A setting that does not exist, or a value it does not take. */
 export class SettingError extends Error {}

@@ -203,6 +203,8 @@ export interface Condition extends Fault {
   dialling?: boolean;
   /** Its socket closes between a look and a `restart`, which answers 200 and does nothing (A18). */
   refuses_restart?: boolean;
+  /** It sends no webhooks, until its process restarts or this is taken back (#2257). */
+  mute?: boolean;
   /** The instance's own key. Default: generated. */
   token?: string;
   /** `WHATSAPP-BAILEYS` unless given; the others always read open. */

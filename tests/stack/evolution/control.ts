@@ -9,15 +9,23 @@
  *     POST   /instances/{name}/disconnect  {"code":428}
  *     POST   /instances/{name}/next_qr
  *     POST   /instances/{name}/advance     one step of its dial; POST /advance: of all
+ *     POST   /instances/{name}/message     {"text":"oi"}: somebody writes
+ *     POST   /instances/{name}/storm       {"count":1000}: so many events of a redial
  *     POST   /reboot                       the Evolution process restarts
  *     GET    /gateway                      url, key, mode, requests in flight
  *     PUT    /gateway                      {"mode":"down"}, {"version":"1.8.2"} or both
  *     GET    /requests                     all that were received
  *     DELETE /requests                     forgets them
+ *     GET    /webhooks                     what was sent, and what came of it; DELETE forgets it
+ *     PUT    /webhooks                     {"way":"lost"}, see outbox.ts
+ *     POST   /webhooks/hold                and POST /webhooks/release {"order":"reversed"}
+ *     POST   /webhooks/pass                {"seconds":60}: makes the tries of that time
  */
 
 import { BODIES, type Condition, CONDITION_NAMES, CONDITIONS, DIALS } from "./conditions.ts";
 import { type GatewayMode, type ModeName, MODES } from "./faults.ts";
+import type { NewMessage } from "./events.ts";
+import { DEFAULTS, type Order, ORDERS, WAYS } from "./outbox.ts";
 import type { Gateway } from "./server.ts";
 import { FINAL_CODES, finalCodes, type Version, VERSIONS } from "./versions.ts";
 
@@ -38,6 +46,7 @@ const CONDITION_FIELDS = {
   dials: DIALS,
   dialling: "true or false",
   refuses_restart: "true or false",
+  mute: "true or false",
   token: "a text",
   integration: "a text",
   always_online: "true or false",
@@ -57,6 +66,23 @@ const MODE_FIELDS = {
   streamed: "true or false",
   to: "a text",
 } as const satisfies Record<keyof GatewayMode, Rule>;
+
+const WEBHOOK_FIELDS = {
+  timeout_ms: "a number",
+  concurrency: "a number",
+  copies: "a number",
+  late_ms: "a number",
+  way: WAYS,
+  zone_ms: "a difference",
+  exposes_tokens: "true or false",
+} as const satisfies Record<keyof typeof DEFAULTS, Rule>;
+
+const MESSAGE_FIELDS = {
+  id: "a text",
+  text: "a text",
+  from: "a text",
+  from_me: "true or false",
+} as const satisfies Record<keyof Omit<NewMessage, "data">, Rule>;
 
 /** Bad input: the message, and what would have been legal. */
 class Illegal extends Error {
@@ -123,6 +149,7 @@ async function act(
     case "POST /reboot":
       return gateway.reboot();
   }
+  if (what === "webhooks") return actOnWebhooks(gateway, method, encoded, text);
   if (what === "instances") {
     if (!encoded && method === "GET") {
       return Object.fromEntries(gateway.instances);
@@ -171,14 +198,44 @@ function actOn(
         name,
         fields<{ code: number }>(text, { code: "a number" }, ["code"]).code,
       );
+    case "POST message":
+      return { id: gateway.message(name, fields<NewMessage>(text || "{}", MESSAGE_FIELDS)) };
+    case "POST storm": {
+      const rules = { count: "a number", per_second: "a number" } as const;
+      const { count, ...options } = fields<{ count: number }>(text, rules, ["count"]);
+      return gateway.webhooks.storm(name, count, options);
+    }
   }
-  const legal = ["scan", "disconnect", "next_qr", "advance"].map((v) => `POST ${v}`);
+  const verbs = ["scan", "disconnect", "next_qr", "advance", "message", "storm"];
+  const legal = verbs.map((v) => `POST ${v}`);
   throw new Illegal(`cannot ${method} ${verb ?? ""}`, [
     "GET",
     "PUT",
     "DELETE",
     ...legal,
   ]);
+}
+
+function actOnWebhooks({ webhooks }: Gateway, method: string, verb: string, text: string) {
+  switch (verb ? `${method} ${verb}` : method) {
+    case "GET":
+      return { outcomes: webhooks.outcomes(), deliveries: webhooks.deliveries };
+    case "DELETE":
+      return webhooks.forget();
+    case "PUT":
+      Object.assign(webhooks.settings, fields(text, WEBHOOK_FIELDS));
+      return;
+    case "POST hold":
+      return webhooks.hold();
+    case "POST release":
+      return webhooks.release(fields<{ order?: Order }>(text || "{}", { order: ORDERS }).order);
+    case "POST pass":
+      return webhooks.passTime(
+        fields<{ seconds: number }>(text, { seconds: "a number" }, ["seconds"]).seconds,
+      );
+  }
+  const legal = ["GET", "PUT", "DELETE", "POST hold", "POST release", "POST pass"];
+  throw new Illegal(`cannot ${method} ${verb ?? ""}`, legal);
 }
 
 function meanings(): Record<string, string> {

@@ -66,7 +66,7 @@ export function logout(instance: Instance, { model, server }: Context): Answer {
     ]); // A20
   }
   // F1, J8, N7: SUCCESS before anything is done, and where nothing will be.
-  model.disconnect(instance.row.name, 401);
+  model.logout(instance.row.name);
   return ok({
     status: "SUCCESS",
     error: false,
@@ -79,7 +79,7 @@ export function remove(instance: Instance, { model }: Context): Answer {
   if (!model.database) {
     return databaseDown("this.prismaRepository.instance.delete()");
   }
-  model.instances.delete(instance.row.name);
+  model.remove(instance.row.name);
   return ok({
     status: "SUCCESS",
     error: false,

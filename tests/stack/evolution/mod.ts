@@ -25,6 +25,8 @@ export {
 export { type Instance, QR_LIMIT } from "./model.ts";
 export { type FinalCode, type Version, VERSIONS } from "./versions.ts";
 export { EVENTS, type Webhook } from "./webhook.ts";
+export type { Delivery, Outcome } from "./outbox.ts";
+export type { Event, NewMessage } from "./events.ts";
 
 if (import.meta.main) {
   const { url, controlUrl, key } = await startGateway();

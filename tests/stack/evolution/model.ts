@@ -12,7 +12,9 @@ import {
   type MemoryState,
   type RowStatus,
 } from "./conditions.ts";
-import { type FinalCode, finalCodes, type Version } from "./versions.ts";
+import { type Event, finalLogout, qrLimit, qrUpdate, stateUpdate } from "./events.ts";
+import { DEFAULT_SETTING, type Row, type Setting, writeReason } from "./row.ts";
+import { type FinalCode, finalCodes, isV1, type Version } from "./versions.ts";
 import type { Webhook } from "./webhook.ts";
 
 /** `QRCODE_LIMIT`: after so many unscanned QRs the server stops dialling (F4). */
@@ -27,38 +29,6 @@ export interface Qr {
   code?: string;
   base64?: string;
   count: number;
-}
-
-/** The settings of an instance, as `settings/find` shows them. */
-export interface Setting {
-  rejectCall: boolean;
-  msgCall: string;
-  groupsIgnore: boolean;
-  alwaysOnline: boolean;
-  readMessages: boolean;
-  readStatus: boolean;
-  syncFullHistory: boolean;
-  wavoipToken: string;
-}
-
-/** The `Instance` row of the database. */
-export interface Row {
-  id: string;
-  name: string;
-  connectionStatus: RowStatus;
-  ownerJid: string | null;
-  profileName: string | null;
-  profilePicUrl: string | null;
-  integration: string;
-  number: string | null;
-  token: string;
-  disconnectionReasonCode: number | null;
-  /** A JSON string inside JSON: parse twice. */
-  disconnectionObject: string | null;
-  /** True UTC, other than the `date_time` of webhooks (L2). */
-  disconnectionAt: string | null;
-  createdAt: string;
-  updatedAt: string;
 }
 
 /** One instance: the whole truth, of which every route shows a part. */
@@ -81,19 +51,14 @@ export interface Instance {
   qr: Qr;
   /** The number of the phone that scans the QR. */
   phone: string;
+  /** It has logged in since the process started: events name the sender. */
+  sender: boolean;
+  /** It sends no webhooks until the process restarts (#2257, #2401). */
+  mute: boolean;
+  /** It was logged out by request, in this process: received messages are not passed on (H2). */
+  deaf: boolean;
   fault: Fault;
 }
-
-const DEFAULT_SETTING: Setting = {
-  rejectCall: false,
-  msgCall: "",
-  groupsIgnore: false,
-  alwaysOnline: false,
-  readMessages: false,
-  readStatus: false,
-  syncFullHistory: false,
-  wavoipToken: "",
-};
 
 /** A one-pixel PNG: the pictures are no scannable codes, on purpose. */
 const PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk" +
@@ -106,7 +71,10 @@ export class Model {
   database = true;
   /** What the process runs. */
   version: Version = "2.3.6";
+  /** Told what Evolution would announce; conditions that are `set` are not lived through. */
+  announce: (instance: Instance, event: Event) => void = () => {};
   private serial = 0;
+  private logouts = 0;
 
   /** An instance by name; throws if there is none. */
   get(name: string): Instance {
@@ -158,6 +126,9 @@ export class Model {
       refusesRestart: false,
       qr: { count: 0 },
       phone: String(5511999990000 + ++this.serial % 10000),
+      sender: false,
+      mute: false,
+      deaf: false,
       fault: {},
     };
     this.instances.set(name, instance);
@@ -183,6 +154,7 @@ export class Model {
     if (condition) this.enter(instance, condition, to);
     if (to.dialling !== undefined) instance.dialling = to.dialling;
     if (to.refuses_restart !== undefined) instance.refusesRestart = to.refuses_restart;
+    if (to.mute !== undefined) instance.mute = to.mute;
     const { delay_ms, status, body } = to;
     instance.fault = { delay_ms, status, body };
   }
@@ -197,6 +169,7 @@ export class Model {
     instance.session = entry.session;
     instance.sockets = entry.sockets;
     instance.dialling = entry.dialling;
+    instance.sender = entry.owner && entry.memory !== "absent";
     const age = entry.reason === "old" ? OLD_MS : 0;
     const at = disconnected_at ?? new Date(Date.now() - age).toISOString();
     writeReason(instance.row, entry.reason === "none" ? null : code, at);
@@ -205,7 +178,7 @@ export class Model {
     if (condition === "qr_limit" || instance.qr.count >= QR_LIMIT) {
       instance.qr = { count: 0 };
     }
-    if (entry.qr) this.showQr(instance);
+    if (entry.qr) this.makeQr(instance);
     this.writeStatus(instance.row, entry.row);
   }
 
@@ -224,9 +197,15 @@ export class Model {
     if (instance.qr.count >= QR_LIMIT) {
       instance.qr = { count: 0 };
       instance.memory = "close";
-      instance.sockets = 0;
-      return; // the row stays connecting for ever
+      instance.sockets = 0; // the row stays connecting for ever
+      this.announce(instance, qrLimit());
+      return this.announceState(instance, "refused", 428);
     }
+    this.makeQr(instance, pairing);
+    this.announce(instance, qrUpdate(instance));
+  }
+
+  private makeQr(instance: Instance, pairing = false): void {
     const count = instance.qr.count + 1;
     instance.qr = {
       pairingCode: pairing ? "WZYEH1YY" : null,
@@ -239,35 +218,69 @@ export class Model {
     this.writeStatus(instance.row, "connecting");
   }
 
-  /** The QR on offer is scanned: open. The old reason stays in the row (F5). */
+  /** The QR on offer is scanned: 515, then open (C7). The old reason stays in the row (F5). */
   scan(name: string): void {
     const instance = this.get(name);
     instance.session = true;
     this.writeOwner(instance, true);
+    this.announceState(instance, "connecting");
     this.login(instance);
+  }
+
+  /** `connection.update`; all but the final ones have the reason 200. */
+  announceState(instance: Instance, state: string, reason = 200): void {
+    this.announce(instance, stateUpdate(instance, state, reason, this.version));
+  }
+
+  /** 1.x says of every socket that it is closed; 2.x only of the last one (section 6). */
+  private announceClosed(instance: Instance, code: number): void {
+    if (isV1(this.version)) this.announceState(instance, "close", code);
   }
 
   private login(instance: Instance): void {
     instance.memory = "open";
     instance.sockets = 1;
     instance.dialling = false;
+    instance.sender = true;
     this.writeStatus(instance.row, "open");
+    this.announceState(instance, "open");
   }
 
   /**
    * WhatsApp closes the socket with a code. Final codes end the session and write the reason; all
    * others redial and leave the row as it is (E).
    */
-  disconnect(name: string, code: number): void {
+  disconnect(name: string, code: number, own?: string): void {
     const instance = this.get(name);
     if (instance.memory === "absent" || this.isZombieNow(instance)) return;
-    if (!finalCodes(this.version).includes(code as FinalCode)) return this.redial(instance);
+    if (!finalCodes(this.version).includes(code as FinalCode)) {
+      this.announceClosed(instance, code);
+      return this.redial(instance);
+    }
     instance.memory = "close";
     instance.sockets = 0;
     instance.dialling = false;
     instance.session = false;
-    writeReason(instance.row, code, new Date().toISOString());
+    writeReason(instance.row, code, new Date().toISOString(), own);
     this.writeStatus(instance.row, "close");
+    for (const event of finalLogout(instance, code, this.version, this.logouts++)) {
+      this.announce(instance, event);
+    }
+  }
+
+  /** Unlinks the phone. Up to 2.3.6 a login in the same process then passes no messages on. */
+  logout(name: string): void {
+    this.get(name).deaf = this.version.startsWith("2.3.");
+    this.disconnect(name, 401, `Log out instance: ${name}`);
+  }
+
+  /** Deletes an instance and all under it; what is connected is logged out first. */
+  remove(name: string): void {
+    const instance = this.get(name);
+    const connected = ["open", "connecting"].includes(instance.memory);
+    if (connected && instance.session) this.logout(name);
+    this.announce(instance, { name: "remove.instance", data: null });
+    this.instances.delete(name);
   }
 
   /** What `restart` sets off: the socket is closed and the close handler dials anew. */
@@ -298,15 +311,20 @@ export class Model {
     if (instance.dialling && instance.session && instance.dials !== "fail") {
       // O2: a redial is under way already: two sockets on one session, without end.
       instance.sockets = 2;
+      this.announceState(instance, "connecting");
     } else if (instance.dials === "fail") {
       instance.dialling = true;
+      if (!instance.session) this.announceState(instance, "connecting"); // B2
     } else if (instance.dials === "hang") {
       instance.memory = "connecting";
       instance.sockets = 1;
       instance.dialling = true;
+      this.announceState(instance, "connecting");
     } else if (!instance.session) {
+      this.announceState(instance, "connecting");
       this.showQr(instance, pairing);
     } else if (instance.dials === "login") {
+      this.announceState(instance, "connecting");
       this.login(instance);
     } else {
       instance.dialling = true;
@@ -330,13 +348,17 @@ export class Model {
         absent: "absent",
       };
       instance.memory = next[instance.memory] as MemoryState;
+      if (instance.memory === "close") this.announceClosed(instance, 440);
+      else this.announceState(instance, instance.memory);
     } else if (instance.memory !== "connecting") {
+      this.announceState(instance, "connecting");
       if (!instance.session && instance.dials === "fail") return; // B2: steadily close
       instance.memory = "connecting";
       instance.sockets = 1;
     } else if (instance.dials === "fail") {
       instance.memory = "close";
       instance.sockets = 0;
+      this.announceClosed(instance, 408);
     } else if (instance.dials !== "hang") {
       if (instance.session) this.login(instance);
       else this.showQr(instance);
@@ -349,6 +371,9 @@ export class Model {
    */
   reboot(): void {
     for (const instance of this.instances.values()) {
+      instance.sender = false;
+      instance.mute = false;
+      instance.deaf = false;
       instance.qr = { count: 0 };
       instance.memory = "close";
       instance.sockets = 0;
@@ -362,33 +387,3 @@ export class Model {
 export function stateOf({ memory, row }: Instance): MemoryState {
   return row.integration === "WHATSAPP-BAILEYS" ? memory : "open";
 }
-
-function writeReason(row: Row, code: number | null, at: string): void {
-  row.disconnectionReasonCode = code;
-  row.disconnectionAt = code === null ? null : at;
-  row.disconnectionObject = code === null ? null : JSON.stringify({
-    error: {
-      data: { reason: String(code) },
-      isBoom: true,
-      isServer: false,
-      output: {
-        statusCode: code,
-        payload: {
-          statusCode: code,
-          error: HTTP_NAMES[code],
-          message: "Connection Failure",
-        },
-        headers: {},
-      },
-    },
-    date: at,
-  });
-}
-
-const HTTP_NAMES: Record<number, string> = {
-  401: "Unauthorized",
-  402: "Payment Required",
-  403: "Forbidden",
-  406: "Not Acceptable",
-  408: "Request Time-out",
-};

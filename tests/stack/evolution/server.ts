@@ -3,10 +3,13 @@
 import type { Condition, ConditionName } from "./conditions.ts";
 import { control } from "./control.ts";
 import { faulty, type GatewayMode, json, type ModeName, sameForAll } from "./faults.ts";
+import type { NewMessage } from "./events.ts";
 import { type Instance, Model } from "./model.ts";
 import { type Incoming, nameIn } from "./request.ts";
 import { answer } from "./routes.ts";
 import type { Version } from "./versions.ts";
+import { EVENTS, type WebhookSettings, written } from "./webhook.ts";
+import { Webhooks } from "./webhooks.ts";
 
 /** One request that the gateway received. */
 export interface RecordedRequest {
@@ -62,6 +65,12 @@ export interface Gateway {
   advance(name?: string): void;
   /** The Evolution process restarts: memory is lost, everything is dialled (C1, I1, K0). */
   reboot(): void;
+  /** What goes out to the webhooks (see webhooks.ts). */
+  readonly webhooks: Webhooks;
+  /** Puts a webhook into place, with every event unless told. */
+  setWebhook(name: string, url: string, settings?: Partial<WebhookSettings>): void;
+  /** Somebody writes to the instance; gives the message's id, null where nothing gets through. */
+  message(name: string, message?: NewMessage): string | null;
   /** Does this when the so manieth request for a path from now on arrives, before it is answered. */
   upon(path: string, change: () => void, nth?: number): void;
   /** How the whole gateway behaves from now on. */
@@ -95,6 +104,9 @@ class SimulatedGateway implements Gateway {
   peakInFlight = 0;
   mode: GatewayMode = { mode: "up" };
   private readonly model = new Model();
+  readonly webhooks = new Webhooks(this.model, () => {
+    return { url: this.url, now: Date.now() + (this.mode.clock_ahead_ms ?? 0) };
+  });
   private readonly waiting = new Set<() => void>();
   private coming: { path: string; change: () => void; nth: number }[] = [];
   private listener: Listener | null = null;
@@ -135,7 +147,7 @@ class SimulatedGateway implements Gateway {
   }
 
   remove(name: string): void {
-    this.model.instances.delete(name);
+    if (this.model.instances.has(name)) this.model.remove(name);
   }
 
   instance(name: string): Instance {
@@ -159,7 +171,25 @@ class SimulatedGateway implements Gateway {
   }
 
   reboot(): void {
+    this.webhooks.reboot();
     this.model.reboot();
+  }
+
+  setWebhook(name: string, url: string, settings: Partial<WebhookSettings> = {}): void {
+    const instance = this.model.get(name);
+    const now = new Date().toISOString();
+    const wanted = { enabled: true, url, events: EVENTS, ...settings };
+    instance.webhook = written(
+      instance.webhook,
+      wanted,
+      instance.row.id,
+      this.model.newId(),
+      now,
+    );
+  }
+
+  message(name: string, message?: NewMessage): string | null {
+    return this.webhooks.message(name, message);
   }
 
   upon(path: string, change: () => void, nth = 1): void {
@@ -183,6 +213,7 @@ class SimulatedGateway implements Gateway {
   }
 
   async stop(): Promise<void> {
+    await this.webhooks.stop();
     await this.close();
     await this.controls?.close();
   }

@@ -2,7 +2,8 @@
 
 import { type Answer, databaseDown, failure, ok, unauthorized } from "./answers.ts";
 import { connect } from "./instance_routes.ts";
-import type { Instance, Model, Setting } from "./model.ts";
+import type { Instance, Model } from "./model.ts";
+import type { Setting } from "./row.ts";
 import { wrapped } from "./v1.ts";
 import { isV1 } from "./versions.ts";
 import type { Context } from "./request.ts";

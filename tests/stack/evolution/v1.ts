@@ -45,11 +45,12 @@ export function wrapped(instance: Instance, { url }: Server): object {
 }
 
 /** Opens a second socket beside the first; outside `open` it does nothing. */
-export function restart(instance: Instance): Answer {
+export function restart(instance: Instance, { model }: Context): Answer {
   const before = connectionState(instance);
   if (instance.memory !== "open") return before;
   instance.sockets = 2;
   instance.dialling = true;
+  model.announceState(instance, "connecting");
   return { ...before, wait_ms: 2000 };
 }
 
@@ -58,7 +59,7 @@ export function remove(instance: Instance, { model }: Context): Answer {
   if (stateOf(instance) === "open") {
     return failure(400, [`The "${instance.row.name}" instance needs to be disconnected`]);
   }
-  model.instances.delete(instance.row.name);
+  model.remove(instance.row.name);
   return ok({ status: "SUCCESS", error: false, response: { message: "Instance deleted" } });
 }
 

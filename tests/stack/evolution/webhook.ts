@@ -59,6 +59,12 @@ export interface WebhookSettings {
   base64?: boolean;
 }
 
+/** Whether an event of this name (`connection.update`) is sent to this webhook. */
+export function wants({ enabled, url, events }: Webhook, event: string): boolean {
+  const name = event.toUpperCase().replaceAll(/[.-]/g, "_");
+  return enabled && /^https?:\/\//.test(url) && events.includes(name);
+}
+
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 

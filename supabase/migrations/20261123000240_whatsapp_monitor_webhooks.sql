@@ -1,0 +1,97 @@
+-- WhatsApp connection monitor: the webhook that each instance has, and what it told.
+
+-- ------------------------------------------------------------------------------------------------
+-- Settings
+-- ------------------------------------------------------------------------------------------------
+
+alter table whatsapp_monitor.settings
+  add column if not exists webhook_policy text not null default 'manage'
+    check (webhook_policy in ('manage', 'take_over', 'verify', 'off')),
+  add column if not exists webhook_url text
+    check (webhook_url ~* '^https?://[^[:space:]]+$' and length(webhook_url) <= 2048),
+  add column if not exists forward_to text
+    check (forward_to ~* '^https?://[^[:space:]]+$' and length(forward_to) <= 2048),
+  add column if not exists webhook_check_every_s integer not null default 300
+    check (webhook_check_every_s between 30 and 86400);
+comment on column whatsapp_monitor.settings.webhook_policy is
+  'What is done about the one webhook of each instance: manage (an empty slot is filled and ours is repaired; somebody else''s is reported and left alone), take_over (somebody else''s is replaced), verify (only reported), off (not even looked at).';
+comment on column whatsapp_monitor.settings.webhook_url is
+  'Where gateways send events; null is the monitor''s own receiver. A webhook_url in your own tables wins over it.';
+comment on column whatsapp_monitor.settings.forward_to is
+  'Where the monitor''s receiver passes every event on, unchanged; null is nowhere.';
+comment on column whatsapp_monitor.settings.webhook_check_every_s is
+  'Seconds between two looks at the webhook of an instance that is open.';
+
+-- ------------------------------------------------------------------------------------------------
+-- Webhooks
+-- ------------------------------------------------------------------------------------------------
+
+-- A new secret: 64 hex digits. Three random UUIDs have 366 random bits, more than the 256 that come
+-- out.
+create or replace function whatsapp_monitor.new_secret()
+returns text
+language sql volatile
+set search_path = ''
+as $$
+  select encode(sha256(convert_to(
+    gen_random_uuid()::text || gen_random_uuid() || gen_random_uuid(), 'UTF8')), 'hex')
+$$;
+
+create table if not exists whatsapp_monitor.webhooks (
+  instance_id     bigint primary key references whatsapp_monitor.instances,
+  secret          text not null default whatsapp_monitor.new_secret()
+                    check (secret ~ '^[0-9a-f]{64}$'),
+  digest          text not null unique
+                    generated always as (encode(sha256(decode(secret, 'escape')), 'hex')) stored,
+  previous_digest text unique,
+  previous_until  timestamptz,
+  -- What the monitor remembers of it, opaque to SQL.
+  memory          jsonb,
+  -- What our receiver heard, by the database's clock at arrival.
+  last_event_at      timestamptz,
+  last_connecting_at timestamptz,
+  last_message_at    timestamptz,
+  storm_until        timestamptz,
+  created_at      timestamptz not null default now()
+);
+comment on table whatsapp_monitor.webhooks is
+  'The webhook of each instance: the secret that its gateway sends with every event, what the monitor found when it last looked, and what was heard.';
+comment on column whatsapp_monitor.webhooks.digest is
+  'SHA-256 (hex) of the secret: what the receiver asks by.';
+comment on column whatsapp_monitor.webhooks.previous_digest is
+  'The one before, which is accepted until previous_until: the gateway still sends it until its webhook is set again.';
+comment on column whatsapp_monitor.webhooks.last_event_at is
+  'When the last event of any kind arrived; last_connecting_at and last_message_at are of those kinds alone. Written at most every few seconds.';
+comment on column whatsapp_monitor.webhooks.storm_until is
+  'Until when connection events are not asked for, because they come in thousands.';
+
+-- The instance whose gateway sends the secret of this digest; null where there is none.
+create or replace function whatsapp_monitor.webhook_of(digest text)
+returns bigint
+language sql stable
+set search_path = ''
+as $$
+  select w.instance_id
+  from whatsapp_monitor.webhooks w
+  join whatsapp_monitor.instances i on i.id = w.instance_id and i.removed_at is null
+  where w.digest = $1 or (w.previous_digest = $1 and w.previous_until > clock_timestamp())
+$$;
+
+-- Gives every instance a new secret, or the one named; the old one is accepted for as long as it
+-- takes to set all webhooks again. Gives how many.
+create or replace function whatsapp_monitor.rotate_webhook_secrets(
+  of_instance bigint default null, overlap interval default '1 hour')
+returns bigint
+language sql volatile
+set search_path = ''
+as $$
+  with rotated as (
+    update whatsapp_monitor.webhooks w
+    set previous_digest = w.digest,
+        previous_until  = clock_timestamp() + overlap,
+        secret          = whatsapp_monitor.new_secret()
+    where of_instance is null or w.instance_id = of_instance
+    returning 1
+  )
+  select count(*) from rotated
+$$;
