@@ -195,6 +195,7 @@ fn three_hasty_checks_are_no_outage_before_its_time_has_passed() {
 #[test]
 fn two_late_checks_are_no_outage_either() {
     let mut world = World::connected();
+    world.settings.interval_s = 600;
     assert_eq!(world.check_after(600, &dropped()), Status::Connecting);
     assert_eq!(world.check_after(600, &dropped()), Status::Connecting);
     assert_eq!(world.check_after(600, &dropped()), Status::Disconnected);
@@ -219,6 +220,47 @@ fn whatever_is_not_open_for_long_enough_is_an_outage() {
         world.check(&observation);
         assert_eq!(world.instance.down_since, Some(first), "{observation:?}");
     }
+}
+
+#[test]
+fn what_lies_before_a_time_in_which_nobody_looked_is_part_of_no_outage_after_it() {
+    let mut world = World::connected();
+    world.check(&dropped());
+    world.check_after(3_600, &dropped());
+    let first = world.now;
+    world.check(&dropped());
+    assert_eq!(
+        world.instance.down_since, None,
+        "two short drops, an hour apart"
+    );
+    world.check(&dropped());
+    assert_eq!(world.instance.down_since, Some(first));
+
+    // Nor is the gateway's own outage.
+    let mut world = World::connected();
+    world.check(&dropped());
+    for _ in 0..40 {
+        world.check(&failed(GatewayFault::Broken));
+    }
+    world.check(&dropped());
+    world.check(&dropped());
+    assert_eq!(world.instance.down_since, None);
+
+    // What is confirmed goes on.
+    let mut world = World::connected();
+    let first = world.now.plus_ms(30_000);
+    for after_s in [30, 30, 30, 3_600, 30] {
+        world.check_after(after_s, &dropped());
+    }
+    assert_eq!(world.instance.down_since, Some(first));
+}
+
+#[test]
+fn a_gateways_fault_is_not_dated_into_a_time_in_which_nobody_looked() {
+    let mut world = World::connected();
+    world.check(&failed(GatewayFault::Refused));
+    let status = world.check_after(3_600, &failed(GatewayFault::Refused));
+    assert_eq!(status, Status::Connected, "it may be a moment, twice");
 }
 
 #[test]
@@ -414,10 +456,10 @@ fn a_gateways_fault_moves_no_counter() {
         GatewayFault::NotJson(502),
         GatewayFault::DatabaseDown,
     ] {
-        world.check(&failed(fault));
+        world.check_after(20, &failed(fault));
         assert_eq!(world.instance.bad, bad, "{fault:?}");
     }
-    assert_eq!(world.check(&dropped()), Status::Disconnected);
+    assert_eq!(world.check_after(10, &dropped()), Status::Disconnected);
 }
 
 #[test]

@@ -132,6 +132,16 @@ fn an_outage_of_the_gateway_is_confirmed_like_any_other_and_dated_back() {
 }
 
 #[test]
+fn two_bad_ticks_with_nothing_between_them_for_an_hour_are_no_outage_of_it() {
+    let mut world = World::new();
+    world.tick(AT_FAULT);
+    world.tick(AT_FAULT);
+    world.now = world.now.plus_ms(3_600_000);
+    world.tick(AT_FAULT);
+    assert!(!world.gateway.is_down());
+}
+
+#[test]
 fn after_its_return_its_instances_are_left_alone_for_two_intervals() {
     let mut world = World::new();
     for _ in 0..3 {

@@ -237,6 +237,55 @@ fn a_close_that_nobody_watched_is_not_unbroken() {
     );
 }
 
+/// No answer: the gateway's process may be starting anew.
+fn failed() -> Observation {
+    Observation::Failed(GatewayFault::Broken.into())
+}
+
+#[test]
+fn a_close_with_a_silence_in_between_is_not_unbroken() {
+    let mut world = World::with_neighbour();
+    assert_eq!(world.checks(90, &paired(MemoryState::Close)), []);
+    assert_eq!(world.check(&failed()), Decision::Wait);
+    assert_eq!(
+        world.checks(150, &paired(MemoryState::Close)),
+        [(150, CONNECT_C)]
+    );
+}
+
+#[test]
+fn a_dial_that_hung_before_a_silence_is_not_stuck_after_it() {
+    let mut world = World::new();
+    assert_eq!(world.checks(60, &paired(MemoryState::Connecting)), []);
+    assert_eq!(world.check(&failed()), Decision::Wait);
+    assert_eq!(
+        world.checks(90, &paired(MemoryState::Connecting)),
+        [(90, RESTART)]
+    );
+}
+
+#[test]
+fn an_hour_of_open_heals_whether_or_not_a_check_fails_meanwhile() {
+    let mut world = World::with_neighbour();
+    world.instance.halted_at = Some(world.now);
+    world.checks(1_770, &paired(MemoryState::Open));
+    world.check(&failed());
+    world.checks(1_500, &paired(MemoryState::Open));
+    assert!(world.instance.halted_at.is_some(), "not before");
+    world.checks(300, &paired(MemoryState::Open));
+    assert_eq!(world.instance.halted_at, None);
+
+    world.instance.halted_at = Some(world.now);
+    for _ in 0..10 {
+        // So long that nobody can say what was meanwhile.
+        for _ in 0..3 {
+            world.check(&failed());
+        }
+        world.checks(3_000, &paired(MemoryState::Open));
+    }
+    assert!(world.instance.halted_at.is_some(), "never for an hour");
+}
+
 #[test]
 fn without_the_row_nothing_is_done() {
     let mut world = World::with_neighbour();

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use whatsapp_monitor::monitor::instance::Streak;
 use whatsapp_monitor::monitor::{
     Action, Attempt, Changes, Decision, Evidence, Grounds, Instance, MemoryState, Reading,
-    Settings, Standing, Status, Steady, Timestamp, decide,
+    Settings, Standing, Status, Steady, Streak, Timestamp, decide,
 };
 
 use memories::{
@@ -53,6 +52,7 @@ fn outage() -> impl Strategy<Value = Instance> {
                     },
                     bad: Some(Streak {
                         first: now.plus_ms(-bad_ms),
+                        last: now,
                         checks,
                     }),
                     steady: Some(Steady {

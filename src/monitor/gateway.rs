@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::instance::Streak;
 use super::observation::{Fault, GatewayFault};
 use super::settings::Settings;
+use super::streak::Streak;
 use super::time::Timestamp;
 
 /// Instances that must fail before they alone speak for their gateway. Where fewer are asked, the
@@ -117,7 +117,7 @@ impl Gateway {
         match finding {
             Finding::Nothing => self.clone(),
             Finding::AtFault(fault) => {
-                let failing = Streak::extend(self.failing, at);
+                let failing = Streak::extend(self.failing, at, settings);
                 let confirmed = settings.confirms(failing, at);
                 Self {
                     failing: Some(failing),
@@ -128,7 +128,7 @@ impl Gateway {
                 }
             }
             Finding::Sound if self.down_since.is_some() => {
-                let sound = Streak::extend(self.sound, at);
+                let sound = Streak::extend(self.sound, at, settings);
                 if sound.checks < settings.up_after_checks {
                     return Self {
                         sound: Some(sound),

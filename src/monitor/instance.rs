@@ -2,65 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::look::Look;
 use super::observation::{Fault, Integration, MemoryState, Observation, Row, RowStatus, Socket};
 use super::reading::{Reading, read};
 use super::reason::{FinalCodes, FinalReason, Reason, RecordedReason};
 use super::settings::Settings;
 use super::status::Status;
 use super::steady::{Changes, Steady};
+use super::streak::Streak;
 use super::time::Timestamp;
-
-/// Milliseconds for which a look at the row holds, where nothing urgent can come of another one.
-const LOOK_HOLDS_MS: i64 = 300_000;
 
 /// Looks that must find no socket behind an open state before it counts as a zombie.
 const ZOMBIE_AFTER_CHECKS: u32 = 2;
 
 /// Milliseconds of unbroken `open` after which what was made worse is well again.
 const HEALED_AFTER_MS: i64 = 3_600_000;
-
-/// Checks of one kind in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Streak {
-    /// When the first was sent.
-    pub first: Timestamp,
-    /// How many there were.
-    pub checks: u32,
-}
-
-impl Streak {
-    /// The streak `so_far`, longer by a check at `at`; a new one where there was none.
-    pub(super) fn extend(so_far: Option<Self>, at: Timestamp) -> Self {
-        match so_far {
-            Some(streak) => Self {
-                checks: streak.checks.saturating_add(1),
-                ..streak
-            },
-            None => Self {
-                first: at,
-                checks: 1,
-            },
-        }
-    }
-}
-
-/// A look at the stored row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Look {
-    /// When.
-    pub at: Timestamp,
-    /// The live state at that time.
-    pub memory: MemoryState,
-    /// Whether the row told its status: one that does not explains no outage.
-    pub told: bool,
-}
-
-impl Look {
-    /// Whether the look is too recent to be repeated at `at`.
-    fn holds(self, at: Timestamp) -> bool {
-        (0..LOOK_HOLDS_MS).contains(&at.ms_since(self.at))
-    }
-}
 
 /// The memory of one instance. Postgres keeps it, opaque, from one check to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,31 +92,6 @@ impl Default for Instance {
 }
 
 impl Instance {
-    /// Whether the row is worth asking for at `at`, now that the live state is known. The gateway
-    /// counts every message of the instance for it.
-    ///
-    /// | live state | asked |
-    /// |---|---|
-    /// | open | once after it became open, for the reason that is stale; again after 5 minutes where the row lagged behind |
-    /// | connecting or close | at every check: a final logout must be seen at once |
-    /// | the same, and a person is needed | when the live state has changed, or after 5 minutes |
-    /// | the same, and the row does not tell its status | after 5 minutes |
-    /// | not loaded | never: there is none by name |
-    pub fn wants_row(&self, memory: MemoryState, at: Timestamp) -> bool {
-        let recent = self.last_look.filter(|look| look.holds(at));
-        match (memory, recent) {
-            (MemoryState::NotLoaded, _) => false,
-            (MemoryState::Open, Some(look)) => {
-                !self.row_seen_open && look.memory != MemoryState::Open
-            }
-            (MemoryState::Open, None) => !self.row_seen_open,
-            (MemoryState::Connecting | MemoryState::Close, Some(look)) => {
-                look.told && !(self.status.needs_person() && look.memory == memory)
-            }
-            (MemoryState::Connecting | MemoryState::Close, None) => true,
-        }
-    }
-
     /// The memory after a check that was sent at `at`.
     #[must_use]
     pub fn observe(&self, observation: &Observation, at: Timestamp, settings: &Settings) -> Self {
@@ -202,7 +133,7 @@ impl Instance {
             memory,
             told: row.status.is_some(),
         });
-        let was_open = self.steady.map(|steady| steady.state == MemoryState::Open);
+        let was_open = self.reading.map(|reading| reading == Reading::Open);
         let is_open = memory == MemoryState::Open;
         let steady = Steady::extend(self.steady, memory, at, settings);
         let healed = steady.ms_in(MemoryState::Open) >= HEALED_AFTER_MS;
@@ -220,7 +151,7 @@ impl Instance {
             socket_missing: match socket {
                 _ if !is_open => None,
                 Some(Socket::There) => None,
-                Some(Socket::Missing) => Some(Streak::extend(self.socket_missing, at)),
+                Some(Socket::Missing) => Some(Streak::extend(self.socket_missing, at, settings)),
                 None => self.socket_missing,
             },
             halted_at: self.halted_at.filter(|_| !healed),
@@ -283,7 +214,7 @@ impl Instance {
     /// there is nothing to wait for.
     fn opened(self, row: Option<&Row>, at: Timestamp, settings: &Settings) -> Self {
         let reason = self.unstable(at, settings);
-        let good = Streak::extend(self.good, at);
+        let good = Streak::extend(self.good, at, settings);
         let up = !self.is_down() || good.checks >= settings.up_after_checks;
         let (known_reason, row_seen_open) = match row {
             // The row is written some seconds after the login.
@@ -378,7 +309,7 @@ impl Instance {
     /// Counts a bad check. An outage is confirmed by `down_after_checks` of them over
     /// `down_after_s`, and begins with the first.
     fn bad_check(self, at: Timestamp, settings: &Settings) -> Self {
-        let bad = Streak::extend(self.bad, at);
+        let bad = Streak::extend(self.bad, at, settings);
         let confirmed = settings.confirms(bad, at);
         Self {
             bad: Some(bad),
@@ -392,30 +323,35 @@ impl Instance {
     /// A check that told nothing about the instance. A wrong setting is wrong at once.
     fn failed(&self, fault: Fault, at: Timestamp, settings: &Settings) -> Self {
         let reason = Some(Reason::Fault(fault));
+        let next = Self {
+            steady: self.steady.and_then(Steady::after_failure),
+            ..self.clone()
+        };
         match fault {
             Fault::Config(_) => Self {
                 unanswered: None,
-                ..self.clone()
+                ..next
             }
             .shown(Status::Misconfigured, reason, at),
-            Fault::Gateway(_) => self.unanswered(reason, at, settings),
+            Fault::Gateway(_) => next.unanswered(reason, at, settings),
         }
     }
 
     /// A gateway's fault must last before it is shown as the status. Until then it is the reason,
     /// unless a person has something to do all the same.
-    fn unanswered(&self, reason: Option<Reason>, at: Timestamp, settings: &Settings) -> Self {
-        let unanswered = Streak::extend(self.unanswered, at);
+    fn unanswered(self, reason: Option<Reason>, at: Timestamp, settings: &Settings) -> Self {
+        let unanswered = Streak::extend(self.unanswered, at, settings);
+        let status = self.status;
         let next = Self {
             unanswered: Some(unanswered),
-            ..self.clone()
+            ..self
         };
         if at.ms_since(unanswered.first) >= settings.down_after_ms() {
             next.shown(Status::GatewayUnreachable, reason, unanswered.first)
-        } else if self.status.needs_person() || self.status == Status::Misconfigured {
+        } else if status.needs_person() || status == Status::Misconfigured {
             next
         } else {
-            next.shown(self.status, reason, at)
+            next.shown(status, reason, at)
         }
     }
 

@@ -14,6 +14,8 @@
 //! | [`reason`] | why, in plain words |
 //! | [`diagnosis`] | the same, in words for people |
 //! | [`instance`] | what is remembered of an instance between two checks |
+//! | [`look`] | when the stored row is worth asking for |
+//! | [`streak`] | checks of one kind in a row |
 //! | [`check`] | which questions a check takes |
 //! | [`capabilities`] | what can be asked and expected of a gateway |
 //! | [`gateway`] | what is remembered of a gateway, and when it is the gateway that is at fault |
@@ -31,6 +33,7 @@ pub mod diagnosis;
 pub mod gateway;
 pub mod instance;
 pub mod jitter;
+pub mod look;
 pub mod observation;
 pub mod policy;
 pub mod reachability;
@@ -39,6 +42,7 @@ pub mod reason;
 pub mod settings;
 pub mod status;
 pub mod steady;
+pub mod streak;
 pub mod time;
 pub mod visit;
 
@@ -47,6 +51,7 @@ pub use capabilities::Capabilities;
 pub use check::{Answer, Check, Question};
 pub use gateway::{Finding, Gateway, Standing, Tally};
 pub use instance::Instance;
+pub use look::Look;
 pub use observation::{
     ConfigFault, Fault, GatewayFault, Integration, MemoryState, Observation, Profile, Row,
     RowStatus, Socket,
@@ -58,5 +63,6 @@ pub use reason::{FinalCodes, FinalReason, Reason, RecordedReason};
 pub use settings::Settings;
 pub use status::Status;
 pub use steady::{Changes, Steady};
+pub use streak::Streak;
 pub use time::Timestamp;
 pub use visit::{Conclusion, Visit, Visited, conclude};

@@ -350,7 +350,10 @@ impl Case<'_> {
             return 0;
         };
         let since_ms = self.at.ms_since(last.at);
-        let began = self.instance.bad.map(|bad| bad.first);
+        let Instance {
+            down_since, bad, ..
+        } = self.instance;
+        let began = down_since.or(bad.map(|bad| bad.first));
         let so_far = self
             .attempts
             .iter()

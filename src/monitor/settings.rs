@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::instance::Streak;
+use super::streak::Streak;
 use super::time::Timestamp;
 
 /// What the monitor needs of the row `whatsapp_monitor.settings`, which `begin_tick` returns. The

@@ -4,10 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::observation::MemoryState;
 use super::settings::Settings;
+use super::streak::is_blind;
 use super::time::Timestamp;
-
-/// Intervals without a look after which nobody can say that nothing has changed.
-const BLIND_AFTER_INTERVALS: i64 = 3;
 
 /// Changes that are remembered.
 const MAX_CHANGES: usize = 8;
@@ -43,9 +41,8 @@ impl Steady {
         at: Timestamp,
         settings: &Settings,
     ) -> Self {
-        let limit_ms = BLIND_AFTER_INTERVALS * settings.interval_ms();
         match so_far {
-            Some(steady) if steady.state == state && at.ms_since(steady.last) <= limit_ms => Self {
+            Some(steady) if steady.state == state && !is_blind(steady.last, at, settings) => Self {
                 last: at,
                 checks: steady.checks.saturating_add(1),
                 ..steady
@@ -56,6 +53,16 @@ impl Steady {
                 last: at,
                 checks: 1,
             },
+        }
+    }
+
+    /// What is left of it after a check that told nothing. The gateway may have started anew, and
+    /// dials by itself then: no action may rest on a `close` or `connecting` before that. From `open`
+    /// and from a start that takes long nothing is done, and they last.
+    pub(super) fn after_failure(self) -> Option<Self> {
+        match self.state {
+            MemoryState::Close | MemoryState::Connecting => None,
+            MemoryState::Open | MemoryState::NotLoaded => Some(self),
         }
     }
 

@@ -6,12 +6,11 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
-use whatsapp_monitor::monitor::instance::{Look, Streak};
 use whatsapp_monitor::monitor::{
     Action, Attempt, Changes, ConfigFault, Evidence, Fault, FinalCodes, FinalReason, Gateway,
-    GatewayFault, Grounds, Heard, Instance, Integration, MemoryState, Observation, Profile,
+    GatewayFault, Grounds, Heard, Instance, Integration, Look, MemoryState, Observation, Profile,
     Reading, Reason, RecordedReason, Row, RowStatus, Settings, Socket, Standing, Status, Steady,
-    Timestamp, Verdict,
+    Streak, Timestamp, Verdict,
 };
 
 pub const NOON_MS: i64 = 1_795_435_200_000;
@@ -53,7 +52,11 @@ pub fn count() -> impl Strategy<Value = u32> {
 }
 
 pub fn streak(moment: BoxedStrategy<Timestamp>) -> impl Strategy<Value = Streak> {
-    (moment, count()).prop_map(|(first, checks)| Streak { first, checks })
+    (moment.clone(), moment, count()).prop_map(|(first, last, checks)| Streak {
+        first,
+        last,
+        checks,
+    })
 }
 
 pub fn memory_state() -> impl Strategy<Value = MemoryState> {
