@@ -5,6 +5,7 @@ use whatsapp_monitor::monitor::{Reason, Status};
 use super::World;
 use super::database::Row;
 use super::watched;
+use super::witness::Violation;
 use crate::model::{Cure, Memory, RowStatus, Truth};
 
 /// The codes after which the number is not to be dialled.
@@ -35,7 +36,12 @@ impl World {
                      {code:?}: {:?}",
                     row.state
                 );
-                self.witness.violated(6, self.now_ms, what);
+                self.witness.violations.push(Violation {
+                    invariant: 6,
+                    at_ms: self.now_ms,
+                    what,
+                    at_the_end: true,
+                });
             }
         }
     }
@@ -52,7 +58,7 @@ fn agrees(truth: &Truth, code: Option<u16>, unseen: bool, row: &Row) -> bool {
         // Two sockets: each check sees one of their moments.
         _ if truth.doubled => {
             let told = matches!(state.reason, Some(Reason::MadeWorse | Reason::Unstable));
-            told || state.halted_at.is_some()
+            told || state.halted_at.is_some() || (truth.hidden && shown(Status::Connected) && !down)
         }
         Cure::Operator if truth.line == "zombie" => {
             if unseen {

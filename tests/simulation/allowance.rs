@@ -19,12 +19,13 @@ impl World {
             return None;
         }
         let interval_ms = self.settings.interval_ms();
+        // One that is open and cannot be asked is no evidence.
         let neighbour = self.names.iter().enumerate().any(|(other, name)| {
+            let truth = self.gateway.truth(name);
+            let seen_ms = self.witness.watched[other].open_ms;
             other != index
-                && self
-                    .gateway
-                    .truth(name)
-                    .is_some_and(|truth| truth.connected)
+                && truth.is_some_and(|truth| truth.connected)
+                && self.now_ms - seen_ms < 2 * interval_ms
         });
         let live = state.bad.is_some_and(|bad| {
             let since = bad.first.plus_ms(-interval_ms);

@@ -20,6 +20,8 @@ pub struct Double {
     /// For how long the two have replaced each other, as far as it was seen.
     pub fought_ms: i64,
     fights_since_ms: Option<i64>,
+    /// Whether it could not be told from a connection: nearly every look read `open`.
+    pub hidden: bool,
     /// When it was over, where it was before the day was.
     pub over_ms: Option<i64>,
     /// Whether the `connect`, or what was done after it to no effect, was judged to have made
@@ -66,6 +68,7 @@ impl World {
                     grounds,
                     fought_ms: 0,
                     fights_since_ms: None,
+                    hidden: false,
                     over_ms: None,
                     worse: false,
                 }));
@@ -79,7 +82,8 @@ impl World {
             let truth = self.gateway.truth(&self.names[double.index]);
             let over = truth.is_none_or(|truth| !truth.doubled);
             double.over_ms = over.then_some(self.now_ms);
-            if truth.is_some_and(|truth| truth.line == "doubled") {
+            if let Some(truth) = truth.filter(|truth| truth.line == "doubled") {
+                double.hidden |= truth.hidden;
                 let since_ms = *double.fights_since_ms.get_or_insert(self.now_ms);
                 double.fought_ms = self.now_ms - since_ms;
             }

@@ -55,7 +55,7 @@ pub struct Watched {
     pub longest_bad_ms: i64,
     /// The first bad check since a good one, the first since nobody looked, the last, and how many.
     bads: Option<(i64, i64, i64, u32)>,
-    /// Good checks in a row: the first, and how many.
+    /// Good checks in a row, none long after the one before: the last, and how many.
     goods: Option<(i64, u32)>,
     /// Between open and not open.
     changes_ms: Vec<i64>,
@@ -138,8 +138,10 @@ impl Watched {
     fn good(&mut self, at_ms: i64) {
         self.bad = None;
         self.bads = None;
-        let (first_ms, checks) = self.goods.unwrap_or((at_ms, 0));
-        self.goods = Some((first_ms, checks + 1));
+        let so_far = self
+            .goods
+            .filter(|(last_ms, _)| at_ms - last_ms <= BLIND_MS);
+        self.goods = Some((at_ms, so_far.map_or(1, |(_, checks)| checks + 1)));
     }
 
     fn bad(&mut self, at_ms: i64) {

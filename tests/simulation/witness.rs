@@ -16,6 +16,8 @@ pub struct Violation {
     pub at_ms: i64,
     /// What happened.
     pub what: String,
+    /// Whether it was found when all faults had stopped, against the truth.
+    pub at_the_end: bool,
 }
 
 /// The watcher.
@@ -48,6 +50,7 @@ impl Witness {
             invariant,
             at_ms,
             what,
+            at_the_end: false,
         });
     }
 
