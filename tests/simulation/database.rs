@@ -283,7 +283,7 @@ impl Database {
                     .iter()
                     .any(|(_, verdict)| *verdict == Verdict::MadeWorse);
                 let halted_at = state.halted_at.or(mine.state.halted_at.filter(|_| worse));
-                (row.fence == mine.fence).then(|| Result {
+                (row.fence == mine.fence).then_some(Result {
                     version: row.version,
                     state: Instance { halted_at, ..state },
                     ..mine
