@@ -202,6 +202,12 @@ impl Gateway {
         }
     }
 
+    /// Whether an instance is to be shown online always.
+    pub fn is_always_online(&self, name: &str) -> bool {
+        self.id(name)
+            .is_some_and(|id| self.instances[id].always_online)
+    }
+
     /// Puts a webhook with all events that a monitor needs into place.
     pub fn set_webhook(&mut self, name: &str, url: &str) {
         let (webhook_id, now) = (self.new_id(), self.gateway_iso());

@@ -72,6 +72,11 @@ impl Rounds {
         u64::try_from(whole(until_ms) - whole(after_ms)).unwrap_or(0)
     }
 
+    /// Whether nearly every look reads `open`, as over a good connection.
+    pub fn look_open(&self) -> bool {
+        10 * (self.close_us + self.connecting_us) < self.round_us
+    }
+
     /// Whether rounds read `open` at times: then each also sends `open`.
     pub fn opens(&self) -> bool {
         self.close_us + self.connecting_us < self.round_us

@@ -55,6 +55,8 @@ pub struct Truth {
     pub sockets: u8,
     /// Two dials or sockets are on the one session (O2).
     pub doubled: bool,
+    /// They replace each other so slowly that nearly every look reads `open`.
+    pub hidden: bool,
     /// A QR is on offer to a person.
     pub qr_on_offer: bool,
     /// QRs that this process has shown.
@@ -88,6 +90,7 @@ impl Gateway {
             redialling: instance.line.redials(),
             sockets: instance.line.sockets(self.now_ms),
             doubled: instance.doubled,
+            hidden: matches!(instance.line, Line::Rounds(rounds) if rounds.look_open()),
             qr_on_offer: instance.line == Line::Pairing,
             qr_count: instance.qr.count,
             cure,

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 
 use whatsapp_monitor::monitor::{
-    Action, Attempt, Budget, Gateway, Grounds, Instance, Settings, Timestamp, Verdict,
+    Action, Attempt, Budget, Gateway, Grounds, Heard, Instance, Observation, Settings, Status,
+    Timestamp, Verdict,
 };
+
+use super::sabotage::Sabotage;
 
 /// An instance as the database has it.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +29,8 @@ pub struct Row {
     pub actions: Vec<Attempt>,
     /// Its outages.
     pub outages: Vec<Outage>,
+    /// What our webhook told.
+    pub heard: Heard,
 }
 
 /// An outage, as people see it.
@@ -54,6 +59,8 @@ pub struct Claim {
     pub state: Instance,
     /// What was done in the last hours.
     pub attempts: Vec<Attempt>,
+    /// What our webhook told.
+    pub heard: Heard,
 }
 
 /// What a tick writes.
@@ -67,6 +74,8 @@ pub struct Result {
     pub version: i64,
     /// The memory from now on.
     pub state: Instance,
+    /// What was seen.
+    pub observation: Observation,
     /// When the check was sent.
     pub checked_ms: i64,
     /// What earlier actions came to.
@@ -82,6 +91,10 @@ pub struct Wanted {
     pub index: usize,
     /// Proves the claim.
     pub fence: i64,
+    /// The version that it was decided on.
+    pub version: i64,
+    /// What our webhook had told by then.
+    pub heard: Heard,
     /// What.
     pub action: Action,
     /// On which evidence.
@@ -102,6 +115,7 @@ pub struct Database {
     /// Which tick did what to which instance.
     granted: BTreeMap<(u64, usize), i64>,
     serial: i64,
+    sabotage: Option<Sabotage>,
 }
 
 /// Seconds for which a claim holds.
@@ -115,13 +129,14 @@ const ATTEMPTS_FOR_MS: i64 = 6 * 3_600_000;
 
 impl Database {
     /// One with so many instances, none of them checked so far.
-    pub fn new(instances: usize) -> Self {
+    pub fn new(instances: usize, sabotage: Option<Sabotage>) -> Self {
         Self {
             rows: vec![Row::default(); instances],
             gateway: (Gateway::default(), 0),
             version: None,
             granted: BTreeMap::new(),
             serial: 0,
+            sabotage,
         }
     }
 
@@ -131,6 +146,12 @@ impl Database {
         for (index, row) in self.rows.iter_mut().enumerate() {
             if row.due_ms > now_ms {
                 continue;
+            }
+            if self.sabotage == Some(Sabotage::ForgetDied)
+                && let Some((died, _)) = row.lease
+                && let Some(id) = self.granted.get(&(died, index))
+            {
+                row.actions.retain(|action| action.id != *id);
             }
             row.claimed_ms = now_ms;
             row.due_ms = now_ms + LEASE_MS;
@@ -143,6 +164,7 @@ impl Database {
                 version: row.version,
                 state: row.state.clone(),
                 attempts: row.actions.iter().filter(recent).cloned().collect(),
+                heard: row.heard,
             });
         }
         claims
@@ -150,7 +172,6 @@ impl Database {
 
     /// Whether an instance that this tick does not hold was seen open lately.
     pub fn open_elsewhere(&self, tick: u64, now_ms: i64, settings: &Settings) -> bool {
-        use whatsapp_monitor::monitor::Status;
         self.rows.iter().any(|row| {
             let state = &row.state;
             row.lease.is_none_or(|(holder, _)| holder != tick)
@@ -161,14 +182,10 @@ impl Database {
         })
     }
 
-    /// Grants what may be done; each instance's index that it is granted on. `lax` grants all.
-    pub fn record_actions(
-        &mut self,
-        tick: u64,
-        wanted: &[Wanted],
-        now_ms: i64,
-        lax: bool,
-    ) -> Vec<usize> {
+    /// Grants what may be done; each instance's index that it is granted on.
+    pub fn record_actions(&mut self, tick: u64, wanted: &[Wanted], now_ms: i64) -> Vec<usize> {
+        let lax = self.sabotage.is_some_and(Sabotage::is_lax);
+        let blind = self.sabotage == Some(Sabotage::IgnoreWriters);
         let mut granted = Vec::new();
         for each in wanted {
             let row = &mut self.rows[each.index];
@@ -185,11 +202,14 @@ impl Database {
                     .count();
                 count < budget.max as usize
             };
-            if !held || !(lax || each.budgets.iter().all(within)) {
+            if !held || (row.version != each.version && !blind) {
                 continue;
             }
             if self.granted.contains_key(&(tick, each.index)) {
                 granted.push(each.index);
+                continue;
+            }
+            if !(lax || each.budgets.iter().all(within)) {
                 continue;
             }
             self.serial += 1;
@@ -206,7 +226,15 @@ impl Database {
         granted
     }
 
-    /// Writes what was found and gives back what nobody else has written meanwhile.
+    /// A person lets the monitor act on an instance again: nothing but that is rewritten.
+    pub fn resume(&mut self, index: usize) {
+        let row = &mut self.rows[index];
+        row.state.halted_at = None;
+        row.version += 1;
+    }
+
+    /// Writes what was found where nobody else has written meanwhile; gives back what it has
+    /// written.
     pub fn finish(
         &mut self,
         tick: u64,
@@ -221,7 +249,7 @@ impl Database {
             if row.fence != result.fence || row.version != result.version {
                 continue;
             }
-            row.write(result, now_ms);
+            row.write(result, now_ms, self.sabotage);
             row.due_ms = row.claimed_ms + settings.interval_ms() - 5_000;
             row.lease = None;
             for (id, verdict) in &result.verdicts {
@@ -233,6 +261,35 @@ impl Database {
             written.push(result.index);
         }
         written
+    }
+
+    /// What is to be written once more, because somebody else has written meanwhile: as `src/tick.rs`
+    /// does.
+    pub fn stale(
+        &self,
+        results: Vec<Result>,
+        written: &[usize],
+        settings: &Settings,
+    ) -> Vec<Result> {
+        results
+            .into_iter()
+            .filter(|mine| !written.contains(&mine.index))
+            .filter_map(|mine| {
+                let row = &self.rows[mine.index];
+                let at = Timestamp::from_ms(mine.checked_ms);
+                let state = row.state.observe(&mine.observation, at, settings);
+                let worse = mine
+                    .verdicts
+                    .iter()
+                    .any(|(_, verdict)| *verdict == Verdict::MadeWorse);
+                let halted_at = state.halted_at.or(mine.state.halted_at.filter(|_| worse));
+                (row.fence == mine.fence).then_some(Result {
+                    version: row.version,
+                    state: Instance { halted_at, ..state },
+                    ..mine
+                })
+            })
+            .collect()
     }
 
     /// Keeps a new memory of the gateway, where nobody else has written it meanwhile.
@@ -252,13 +309,14 @@ impl Row {
         }
     }
 
-    fn write(&mut self, result: &Result, now_ms: i64) {
+    fn write(&mut self, result: &Result, now_ms: i64, sabotage: Option<Sabotage>) {
         let state = &result.state;
         let open = self
             .outages
             .last_mut()
             .filter(|last| last.ended_ms.is_none());
         match (open, state.down_since) {
+            (Some(_), None) if sabotage == Some(Sabotage::NeverClose) => {}
             (Some(outage), None) => {
                 let ended = state
                     .recovered_at
