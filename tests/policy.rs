@@ -539,6 +539,26 @@ fn a_recovery_that_turns_out_to_be_a_fight_is_taken_back() {
 }
 
 #[test]
+fn what_was_refused_takes_no_blame_off_the_dial_before_it() {
+    let mut world = World::with_neighbour();
+    world.checks(150, &paired(MemoryState::Close));
+    let refused = Attempt {
+        id: 99,
+        action: Action::Restart,
+        grounds: Some(Grounds::State),
+        at: world.now,
+        verdict: Some(Verdict::Refused),
+    };
+    world.attempts.push(refused);
+    fight(&mut world, 8);
+    assert_eq!(
+        world.verdicts(),
+        [Some(Verdict::MadeWorse), Some(Verdict::Refused)]
+    );
+    assert!(world.instance.halted_at.is_some());
+}
+
+#[test]
 fn drops_that_lie_hours_apart_are_not_put_down_to_an_old_dial() {
     let mut world = World::with_neighbour();
     world.checks(150, &paired(MemoryState::Close));

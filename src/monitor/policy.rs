@@ -339,12 +339,15 @@ impl Instance {
         at: Timestamp,
         settings: &Settings,
     ) -> (Self, Vec<(i64, Verdict)>) {
-        let last = attempts.len().saturating_sub(1);
+        // What was refused has changed nothing.
+        let last = attempts
+            .iter()
+            .rposition(|attempt| attempt.verdict != Some(Verdict::Refused));
         let mut verdicts = Vec::new();
         let mut halted_at = self.halted_at;
         for (index, attempt) in attempts.iter_mut().enumerate() {
             // What came after an earlier one is put down to the last.
-            let verdict = if index == last {
+            let verdict = if Some(index) == last {
                 attempt.judge(&self, at, settings)
             } else {
                 attempt.verdict.is_none().then_some(Verdict::NoEffect)

@@ -31,8 +31,6 @@ pub struct Double {
     /// Whether the `connect`, or what was done after it to no effect, was judged to have made
     /// things worse.
     pub worse: bool,
-    /// Whether an action after it was refused: that one takes the blame, and keeps it for nothing.
-    pub refused_later: bool,
 }
 
 /// What a day came to.
@@ -77,7 +75,6 @@ impl World {
                     hidden: false,
                     over_ms: None,
                     worse: false,
-                    refused_later: false,
                 }));
         }
         self.doubles_seen = self.gateway.double_sockets().len();
@@ -103,13 +100,9 @@ impl World {
         for double in &mut self.doubles {
             let meanwhile = double.at_ms - 10_000..=double.over_ms.unwrap_or(self.now_ms);
             let actions = &self.database.rows[double.index].actions;
-            let came_to = |verdict| {
-                actions.iter().any(|action| {
-                    meanwhile.contains(&action.at.as_ms()) && action.verdict == Some(verdict)
-                })
-            };
-            double.worse = came_to(Verdict::MadeWorse);
-            double.refused_later = came_to(Verdict::Refused);
+            double.worse = actions.iter().any(|action| {
+                meanwhile.contains(&action.at.as_ms()) && action.verdict == Some(Verdict::MadeWorse)
+            });
         }
         let history = format!("{:?}{:?}", self.gateway.take_history(), self.database);
         Outcome {
