@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod health;
 pub mod ledger;
+pub mod poll;
 pub mod status;
 pub mod tick;
 

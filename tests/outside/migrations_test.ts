@@ -52,6 +52,7 @@ const CALLS = [
   "record_refusals",
   "settle_alerts",
   "status",
+  "status_of",
   "health",
 ].map((name) => `whatsapp_monitor_${name}`);
 
@@ -150,7 +151,8 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
       insert into whatsapp_monitor.requests (problem) values ('no_url');
       update whatsapp_monitor.settings
       set alert_url = 'https://hooks.example/1', heartbeat_url = 'https://beats.example/1',
-          function_url = 'https://project.example';
+          function_url = 'https://project.example', public_organizations = '{org}';
+      insert into whatsapp_monitor.polls values ('org', now());
       update whatsapp_monitor.installation set scheduled_at = now();`);
     const tick_id = crypto.randomUUID();
     const begun = await rpc("whatsapp_monitor_begin_tick", {
@@ -286,6 +288,7 @@ Deno.test("the settings have the defaults of design.md, and each is explained", 
       alert_url: null,
       function_url: null,
       heartbeat_url: null,
+      public_organizations: [],
     });
     const columns = await database.query<{ name: string; comment: string | null }>(`
       select attname as name, col_description(attrelid, attnum) as comment from pg_attribute
@@ -303,6 +306,7 @@ Deno.test("the settings have the defaults of design.md, and each is explained", 
       "alert_secret = 'whsec_short'",
       "function_url = 'https://user:word@x'",
       "heartbeat_url = 'https://'",
+      "public_organizations = '{null}'",
     ];
     for (const change of senseless) {
       await assert.rejects(
