@@ -75,7 +75,7 @@ wasm_clippy() {
 # scripts COMMAND…: with all our files of these kinds. Prose is left alone, its
 # tables are wider than code may be; pkg/ is as wasm-bindgen makes it.
 scripts() {
-  find build supabase tests \( -name '*.ts' -o -name '*.mjs' -o -name '*.js' \) \
+  find build frontend supabase tests \( -name '*.ts' -o -name '*.mjs' -o -name '*.js' \) \
     -not -path '*/node_modules/*' -print0 | xargs -0 "$@"
 }
 
@@ -150,6 +150,7 @@ run_tests() {
     check "cargo clippy for $wasm_target" wasm_clippy
     check "pkg/ built again gives the same bytes" rebuild
     suite "the deployment" "$deno" test --allow-all --no-check tests/deploy
+    suite "a frontend in a real browser" "$deno" test --allow-all --no-check tests/browser
     suite "the function from outside, on an installed Postgres" on_postgres tests/outside
     check "Postgres 17" install_postgres_17
     suite "the function from outside, on Postgres 17" \

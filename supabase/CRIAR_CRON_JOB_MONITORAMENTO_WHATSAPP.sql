@@ -116,7 +116,7 @@ comment on table whatsapp_monitor.settings is 'How the monitor behaves. One row;
 comment on column whatsapp_monitor.settings.only_row is
   'Keeps this table to one row.';
 comment on column whatsapp_monitor.settings.interval_s is
-  'Seconds between two checks of an instance. It is due when its last claim is at least interval_s - 5 s old, so that a punctual trigger never finds it not yet due.';
+  'Seconds between two checks of an instance. It is due when its last claim is at least interval_s - 5 s old, so that a punctual trigger never finds it not yet due. Set it to what the trigger can do: where checks are more than three intervals apart, none is taken together with the one before, and no outage is confirmed.';
 comment on column whatsapp_monitor.settings.down_after_checks is
   'Bad checks in a row before a transient outage counts.';
 comment on column whatsapp_monitor.settings.down_after_s is
@@ -134,9 +134,9 @@ comment on column whatsapp_monitor.settings.blind_connect_after_s is
 comment on column whatsapp_monitor.settings.settle_s is
   'Seconds after an action in which nothing is judged and nothing more is done.';
 comment on column whatsapp_monitor.settings.attempts_per_5_min is
-  'Actions on an instance within any 5 minutes.';
+  'Actions on an instance within any 5 minutes; 0, and nothing is ever done.';
 comment on column whatsapp_monitor.settings.attempts_per_hour is
-  'Actions on an instance within any hour; 0 leaves the slow probe alone.';
+  'Actions on an instance within any hour, before the slow probe; 0, and nothing is ever done: the monitor only watches and tells.';
 comment on column whatsapp_monitor.settings.probe_every_s is
   'Seconds between two actions on an instance once the hour''s are spent.';
 comment on column whatsapp_monitor.settings.zombie_probe_every_s is
@@ -258,6 +258,8 @@ comment on column whatsapp_monitor.instances.decision is
 
 create index if not exists instances_due
   on whatsapp_monitor.instances (due_at, checked_at nulls first, id) where removed_at is null;
+create index if not exists instances_checked
+  on whatsapp_monitor.instances (gateway_id, checked_at) where removed_at is null;
 create index if not exists instances_lease
   on whatsapp_monitor.instances (lease_tick) where lease_tick is not null;
 
@@ -620,6 +622,39 @@ begin
 end
 $$;
 
+-- Ends the outages of what is watched no more: of an instance that no source names, of a gateway that
+-- no watched instance is on. Whoever comes back has no outage then. What somebody else writes just now
+-- is left to the next call.
+create or replace function whatsapp_monitor.end_outages_of_the_unwatched()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  with gone as (
+    select o.id, o.gateway_id
+    from whatsapp_monitor.outages o
+    where o.ended_at is null
+      and not exists (select from whatsapp_monitor.instances i
+                      where i.id = o.instance_id and i.removed_at is null)
+      and not exists (select from whatsapp_monitor.instances i
+                      where i.gateway_id = o.gateway_id and i.removed_at is null)
+    for update skip locked
+  ),
+  ended as (
+    update whatsapp_monitor.outages o
+    set ended_at = greatest(o.started_at, clock_timestamp()), left_watch = true
+    from gone
+    where o.id = gone.id
+  )
+  update whatsapp_monitor.gateways g
+  set state = null, state_version = g.state_version + 1, fault_code = null, fault_text = null,
+      down_since = null, cooldown_until = null
+  from gone
+  where g.id = gone.gateway_id;
+end
+$$;
+
 -- Makes our instances those that the sources name: adds, moves, retires. What is retired keeps its
 -- memory, and has it again when it returns. Where two organizations name one instance with different
 -- keys, the one that came first has it, and the other sees nothing of it.
@@ -766,10 +801,15 @@ begin
     from touched t
     where i.id = t.id and not t.is_named and not t.removed
   ),
-  -- A tick that still holds it keeps it; as if it had never been claimed, it is due right after.
+  -- A tick that still holds it keeps it; as if it had never been claimed, it is due right after. The
+  -- outage of one that returns ended when it left: what it has now is another one.
   due_at_once as (
     update whatsapp_monitor.instances i
-    set removed_at = null, due_at = coalesce(i.lease_until, '-infinity'), claimed_at = '-infinity'
+    set removed_at = null, due_at = coalesce(i.lease_until, '-infinity'), claimed_at = '-infinity',
+        is_down = i.is_down and not t.removed,
+        state   = case when t.removed and jsonb_typeof(i.state) = 'object'
+                       then i.state - array['bad', 'down_since'] else i.state end,
+        version = i.version + t.removed::integer
     from touched t
     where i.id = t.id and t.is_named and (t.removed or t.new_key)
   ),
@@ -788,6 +828,7 @@ begin
   )
   select string_agg(p.problem, E'\n' order by p.problem) into v_problem from problems p;
 
+  perform whatsapp_monitor.end_outages_of_the_unwatched();
   update whatsapp_monitor.source_sync set error = v_problem where error is distinct from v_problem;
 end
 $$;
@@ -1114,6 +1155,11 @@ alter table whatsapp_monitor.outages
 comment on column whatsapp_monitor.outages.actions is
   'What was done during it, and what came of each: [{action, grounds, at, verdict}].';
 
+alter table whatsapp_monitor.outages
+  add column if not exists left_watch boolean not null default false;
+comment on column whatsapp_monitor.outages.left_watch is
+  'Whether it ended because nobody names the instance any more, or any instance of the gateway: nobody knows whether it came back.';
+
 -- A gateway has outages too: one for all its instances, which have none of their own meanwhile.
 alter table whatsapp_monitor.outages
   add column if not exists gateway_id bigint references whatsapp_monitor.gateways,
@@ -1163,16 +1209,17 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  v_gap  interval;
-  v_tell boolean;
+  v_gap    interval;
+  v_opened bigint[];
+  v_closed bigint[];
 begin
   -- A longer time between two checks is time in which nobody looked.
-  select make_interval(secs => 3 * t.interval_s), t.alert_url is not null into strict v_gap, v_tell
-  from whatsapp_monitor.settings t;
+  select make_interval(secs => 3 * t.interval_s) into strict v_gap from whatsapp_monitor.settings t;
 
   with timed as (
     select r.id, r.status, r.reason, r.down_since_ms, r.recovered_ms, r.asked,
-           to_timestamp(r.checked_ms / 1000.0) as at, i.status as was, i.checked_at
+           to_timestamp(r.checked_ms / 1000.0) as at, i.status as was, i.checked_at,
+           i.removed_at
     from jsonb_to_recordset(results) as r
       (id bigint, fence bigint, version bigint, status text, reason jsonb, checked_ms bigint,
        down_since_ms bigint, recovered_ms bigint, asked boolean)
@@ -1208,21 +1255,9 @@ begin
     select t.id, to_timestamp(t.down_since_ms / 1000.0), t.at,
            t.reason ->> 'code', t.reason ->> 'text'
     from timed t
-    where t.down_since_ms is not null
+    where t.down_since_ms is not null and t.removed_at is null
     on conflict (instance_id) where ended_at is null do nothing
     returning id
-  ),
-  told as (
-    insert into whatsapp_monitor.alerts (outage_id, kind)
-    select o.id, 'down' from opened o where v_tell
-    union all
-    -- Of an end, only those who are told of the beginning.
-    select c.id, 'up'
-    from closed c
-    join whatsapp_monitor.alerts d
-      on d.outage_id = c.id and d.kind = 'down' and d.gave_up_at is null
-    where v_tell
-    on conflict do nothing
   ),
   -- The time since the last check belongs to what the instance was found to be then. What is
   -- concluded without asking is no check: checked_at stays, and the next one counts all the time.
@@ -1244,21 +1279,27 @@ begin
     from spans s
     cross join lateral generate_series(
       date_trunc('day', s.since, 'UTC'), s.until, interval '1 day') as d (day)
+  ),
+  counted as (
+    insert into whatsapp_monitor.days as d
+      (instance_id, day, connected_s, not_connected_s, unknown_s)
+    select b.id, b.day,
+           coalesce(sum(b.seconds) filter (where b.kind = 'connected'), 0),
+           coalesce(sum(b.seconds) filter (where b.kind = 'not_connected'), 0),
+           coalesce(sum(b.seconds) filter (where b.kind = 'unknown'), 0)
+    from by_day b
+    where b.seconds > 0
+    group by b.id, b.day
+    order by b.id, b.day
+    on conflict (instance_id, day) do update
+    set connected_s     = d.connected_s     + excluded.connected_s,
+        not_connected_s = d.not_connected_s + excluded.not_connected_s,
+        unknown_s       = d.unknown_s       + excluded.unknown_s
   )
-  insert into whatsapp_monitor.days as d
-    (instance_id, day, connected_s, not_connected_s, unknown_s)
-  select b.id, b.day,
-         coalesce(sum(b.seconds) filter (where b.kind = 'connected'), 0),
-         coalesce(sum(b.seconds) filter (where b.kind = 'not_connected'), 0),
-         coalesce(sum(b.seconds) filter (where b.kind = 'unknown'), 0)
-  from by_day b
-  where b.seconds > 0
-  group by b.id, b.day
-  order by b.id, b.day
-  on conflict (instance_id, day) do update
-  set connected_s     = d.connected_s     + excluded.connected_s,
-      not_connected_s = d.not_connected_s + excluded.not_connected_s,
-      unknown_s       = d.unknown_s       + excluded.unknown_s;
+  select (select array_agg(o.id) from opened o), (select array_agg(c.id) from closed c)
+  into v_opened, v_closed;
+
+  perform whatsapp_monitor.tell_of(v_opened, v_closed);
 end
 $$;
 
@@ -1304,6 +1345,9 @@ begin
   delete from whatsapp_monitor.refusals r
   where (r.minute, r.source, r.why) in (select minute, source, why from whatsapp_monitor.refusals
                                         where minute < v_ledger limit c_batch);
+  delete from whatsapp_monitor.polls p
+  where p.organization_id in (select organization_id from whatsapp_monitor.polls
+                              where checked_at < v_ledger limit c_batch);
 end
 $$;
 
@@ -1345,20 +1389,31 @@ as $$
            'url', g.url,
            'version', g.version,
            -- The question costs the gateway a lookup. An update is noticed within hours, and at once
-           -- where the gateway was away for it.
+           -- where the gateway was away for it; until it was told once, nothing can be done there.
            'version_due', coalesce(g.version_asked_at < greatest(
-             g.reachable_since, clock_timestamp() - interval '6 hours'), true),
-           -- It counts as evidence that WhatsApp can be reached from there.
-           'open_elsewhere', exists (
-             select from whatsapp_monitor.instances i
-             cross join whatsapp_monitor.settings t
-             where i.gateway_id = g.id and i.status = 'connected' and i.removed_at is null
-               and i.lease_tick is distinct from tick
-               and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)),
+             g.reachable_since, clock_timestamp() - case when g.version is null
+               then interval '5 minutes' else interval '6 hours' end), true),
+           -- One that is open is evidence that WhatsApp can be reached from there.
+           'open_elsewhere', e.open > 0,
+           'answered_elsewhere', e.answered,
            'state', g.state,
            'state_version', g.state_version
          )), '[]')
   from whatsapp_monitor.gateways g
+  cross join whatsapp_monitor.settings t
+  -- What others saw lately, as many of them as could count against all that one tick holds. The
+  -- status alone does not tell whether the last check had an answer.
+  cross join lateral (
+    select count(*) as answered, count(*) filter (where o.status = 'connected') as open
+    from (
+      select i.status
+      from whatsapp_monitor.instances i
+      where i.gateway_id = g.id and i.removed_at is null and i.lease_tick is distinct from tick
+        and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)
+        and i.status <> 'misconfigured' and i.state ->> 'unanswered' is null
+      limit t.batch_size + 1
+    ) o
+  ) e
   where g.id in (select i.gateway_id from whatsapp_monitor.instances i
                  where i.lease_tick = tick and i.lease_until > clock_timestamp())
 $$;
@@ -1381,10 +1436,9 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_tell boolean;
+  v_opened bigint[];
+  v_closed bigint[];
 begin
-  select t.alert_url is not null into strict v_tell from whatsapp_monitor.settings t;
-
   with learned as (
     select * from jsonb_to_recordset(seen)
       as s (url text, version text, capabilities jsonb, version_asked boolean,
@@ -1418,37 +1472,32 @@ begin
     on conflict (gateway_id) where ended_at is null and gateway_id is not null do nothing
     returning id
   ),
-  told as (
-    insert into whatsapp_monitor.alerts (outage_id, kind)
-    select o.id, 'down' from opened o where v_tell
-    union all
-    select c.id, 'up'
-    from closed c
-    join whatsapp_monitor.alerts d
-      on d.outage_id = c.id and d.kind = 'down' and d.gave_up_at is null
-    where v_tell
-    on conflict do nothing
+  kept as (
+    update whatsapp_monitor.gateways g
+    set version          = coalesce(f.version, g.version),
+        capabilities     = coalesce(f.capabilities, g.capabilities),
+        version_asked_at = case when f.version_asked then statement_timestamp()
+                                else g.version_asked_at end,
+        clock_ahead_ms   = coalesce(f.clock_ahead_ms, g.clock_ahead_ms),
+        reachable        = coalesce(f.reachable, g.reachable),
+        reachable_since  = case when f.reachable is not null
+                                     and f.reachable is distinct from g.reachable
+                                then statement_timestamp() else g.reachable_since end,
+        state            = case when f.changed then f.state else g.state end,
+        state_version    = g.state_version + f.changed::integer,
+        fault_code       = case when f.changed then f.fault ->> 'code' else g.fault_code end,
+        fault_text       = case when f.changed then f.fault ->> 'text' else g.fault_text end,
+        down_since       = case when f.changed then to_timestamp(f.down_since_ms / 1000.0)
+                                else g.down_since end,
+        cooldown_until   = case when f.changed then to_timestamp(f.cooldown_until_ms / 1000.0)
+                                else g.cooldown_until end
+    from free f
+    where g.id = f.id
   )
-  update whatsapp_monitor.gateways g
-  set version          = coalesce(f.version, g.version),
-      capabilities     = coalesce(f.capabilities, g.capabilities),
-      version_asked_at = case when f.version_asked then statement_timestamp()
-                              else g.version_asked_at end,
-      clock_ahead_ms   = coalesce(f.clock_ahead_ms, g.clock_ahead_ms),
-      reachable        = coalesce(f.reachable, g.reachable),
-      reachable_since  = case when f.reachable is not null
-                                   and f.reachable is distinct from g.reachable
-                              then statement_timestamp() else g.reachable_since end,
-      state            = case when f.changed then f.state else g.state end,
-      state_version    = g.state_version + f.changed::integer,
-      fault_code       = case when f.changed then f.fault ->> 'code' else g.fault_code end,
-      fault_text       = case when f.changed then f.fault ->> 'text' else g.fault_text end,
-      down_since       = case when f.changed then to_timestamp(f.down_since_ms / 1000.0)
-                              else g.down_since end,
-      cooldown_until   = case when f.changed then to_timestamp(f.cooldown_until_ms / 1000.0)
-                              else g.cooldown_until end
-  from free f
-  where g.id = f.id;
+  select (select array_agg(o.id) from opened o), (select array_agg(c.id) from closed c)
+  into v_opened, v_closed;
+
+  perform whatsapp_monitor.tell_of(v_opened, v_closed);
 end
 $$;
 
@@ -1503,6 +1552,25 @@ comment on column whatsapp_monitor.alerts.held_by is
 
 create index if not exists alerts_due on whatsapp_monitor.alerts (due_at) where due_at is not null;
 
+-- Writes down what is to be told of the outages that have begun and of those that are over; of an end,
+-- only to those who are told of the beginning.
+create or replace function whatsapp_monitor.tell_of(began bigint[], ended bigint[])
+returns void
+language sql
+set search_path = ''
+as $$
+  insert into whatsapp_monitor.alerts (outage_id, kind)
+  select n.outage_id, n.kind
+  from (
+    select unnest(began), 'down'
+    union all
+    select d.outage_id, 'up' from whatsapp_monitor.alerts d
+    where d.outage_id = any (ended) and d.kind = 'down' and d.gave_up_at is null
+  ) n (outage_id, kind)
+  where exists (select from whatsapp_monitor.settings t where t.alert_url is not null)
+  on conflict do nothing
+$$;
+
 -- ------------------------------------------------------------------------------------------------
 -- Claiming
 -- ------------------------------------------------------------------------------------------------
@@ -1551,6 +1619,8 @@ begin
     from whatsapp_monitor.alerts a
     where a.due_at is not null
       and (v_settings.alert_url is null
+           or exists (select from whatsapp_monitor.outages o
+                      where o.id = a.outage_id and o.left_watch)
            or a.kind = 'up' and exists (
              select from whatsapp_monitor.alerts d
              where d.outage_id = a.outage_id and d.kind = 'down' and d.gave_up_at is not null))
@@ -2521,15 +2591,15 @@ $$;
 -- Before an action
 -- ------------------------------------------------------------------------------------------------
 
--- Grants actions before they are sent: each only while the tick holds the instance for another
--- min_lease_ms, nobody has written it since it was decided, and within every budget that the caller
--- names. One that is granted counts from then
--- on, whatever becomes of it. One action an instance and tick; to ask for it again is harmless.
+-- Grants actions before they are sent: each only while the instance is watched and the tick holds it
+-- for another min_lease_ms, nobody has written it since it was decided, and within every budget that
+-- the caller names. One that is granted counts from then on, whatever becomes of it. One action an
+-- instance and tick; to ask for it again is harmless.
 --
 -- request: {tick_id, actions: [{instance_id, fence, version, kind, grounds, min_lease_ms,
 --           budgets: [{window_s, max}]}]}; version may be left out
 -- answer:  {granted: [instance_id],
---           refused: [{instance_id, why: "lease" | "stale" | "busy" | "budget"}]}
+--           refused: [{instance_id, why: "removed" | "lease" | "stale" | "busy" | "budget"}]}
 create or replace function public.whatsapp_monitor_record_actions(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -2556,7 +2626,12 @@ begin
     -- The row lock makes the count and the grant one step.
     perform from whatsapp_monitor.instances i where i.id = v_action.instance_id for update;
     v_now := clock_timestamp();
-    if not exists (
+    if exists (
+      select from whatsapp_monitor.instances i
+      where i.id = v_action.instance_id and i.removed_at is not null) then
+      v_refused := v_refused
+        || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'removed');
+    elsif not exists (
       select from whatsapp_monitor.instances i
       where i.id = v_action.instance_id and i.fence = v_action.fence and i.lease_tick = v_tick
         and i.lease_until >= v_now + make_interval(secs => v_action.min_lease_ms / 1000.0)) then
@@ -2621,7 +2696,7 @@ begin
         judged_at = case when f.ack = 'refused' then clock_timestamp() else a.judged_at end
     from found f
     where a.tick_id = tick and a.instance_id = f.id and f.ack is not null
-    returning a.instance_id
+    returning a.id
   ),
   judged as (
     update whatsapp_monitor.actions a
@@ -2631,10 +2706,10 @@ begin
     cross join lateral jsonb_to_recordset(coalesce(f.verdicts, '[]'))
       as v (action_id bigint, verdict text)
     where a.id = v.action_id and a.instance_id = f.id
-    returning a.instance_id
+    returning a.id
   )
-  select array_agg(instance_id) into v_touched
-  from (select instance_id from answered union select instance_id from judged) t;
+  select array_agg(id) into v_touched
+  from (select id from answered union select id from judged) t;
 
   if v_touched is null then
     return;
@@ -2645,13 +2720,14 @@ begin
                                         'at', a.granted_at, 'verdict', a.verdict)
                      order by a.granted_at, a.id)
     from whatsapp_monitor.actions a
-    where a.instance_id = o.instance_id and a.granted_at >= o.started_at
-      and a.granted_at <= coalesce(o.ended_at, 'infinity'))
+    where a.instance_id = o.instance_id
+      and a.granted_at between o.started_at and coalesce(o.ended_at, 'infinity'))
   where o.id in (
-    select distinct on (l.instance_id) l.id
-    from whatsapp_monitor.outages l
-    where l.instance_id = any (v_touched)
-    order by l.instance_id, l.started_at desc);
+    select l.id
+    from whatsapp_monitor.actions a
+    join whatsapp_monitor.outages l on l.instance_id = a.instance_id
+      and a.granted_at between l.started_at and coalesce(l.ended_at, 'infinity')
+    where a.id = any (v_touched));
 end
 $$;
 
@@ -2856,7 +2932,7 @@ $$;
 -- Whether the caller of a request may do what it asks: the function vouches for those it knows by
 -- itself, and hands on the SHA-256 digests (hex) of the tokens that others presented.
 --
--- request: {caller: "token" | "environment" | "service_key", token_digests: [hex]}
+-- request: {caller: "token" | "environment" | "service_key" | "poll", token_digests: [hex]}
 create or replace function whatsapp_monitor.may_call(request jsonb)
 returns boolean
 language plpgsql stable
@@ -2864,7 +2940,7 @@ set search_path = ''
 as $$
 begin
   case request ->> 'caller'
-    when 'service_key', 'environment' then
+    when 'service_key', 'environment', 'poll' then
       return true;
     when 'token' then
       return exists (
@@ -2958,7 +3034,7 @@ $$;
 -- what the tick still holds.
 --
 -- request: {tick_id, run_id: the first tick of the same trigger, source,
---           caller: "token" | "environment" | "service_key", token_digests: [hex],
+--           caller and token_digests: as may_call takes them,
 --           organization_id: text or null, report: boolean, follow_up: boolean,
 --           function_url, environment_token_digest: hex or null}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
@@ -3052,7 +3128,7 @@ begin
     'now_ms', whatsapp_monitor.epoch_ms(v_now),
     'settings', to_jsonb(v_settings)
                 - array['only_row', 'alert_url', 'alert_secret', 'heartbeat_url', 'function_url',
-                        'forward_to'],
+                        'forward_to', 'public_organizations'],
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
     'gateways', whatsapp_monitor.gateways_of(v_tick),
@@ -3271,6 +3347,218 @@ begin
       join whatsapp_monitor.instances i on i.id = w.instance_id
       join whatsapp_monitor.gateways g on g.id = i.gateway_id
       left join whatsapp_monitor.outages o on o.instance_id = i.id and o.ended_at is null));
+end
+$$;
+
+-- WhatsApp connection monitor: one organization's status, for a frontend that polls.
+
+-- ------------------------------------------------------------------------------------------------
+-- Who may ask without credentials, and how often a check follows
+-- ------------------------------------------------------------------------------------------------
+
+alter table whatsapp_monitor.settings
+  add column if not exists public_organizations text[] not null default '{}'
+    check (array_position(public_organizations, null) is null);
+comment on column whatsapp_monitor.settings.public_organizations is
+  'Organizations of which everybody may ask whether they are connected, and nothing else, without any credentials. Empty: none.';
+
+create table if not exists whatsapp_monitor.polls (
+  organization_id text primary key,
+  checked_at      timestamptz not null
+);
+comment on table whatsapp_monitor.polls is
+  'When somebody who asked for an organization''s status was last handed a check of it. A thousand who ask at once are handed one.';
+
+-- ------------------------------------------------------------------------------------------------
+-- Sessions of the user's own application
+-- ------------------------------------------------------------------------------------------------
+
+-- What a session token is good for, as {organization_id: text or null, is_superadmin}: null where it
+-- is unknown, expired or revoked, and where there is no table of sessions. By access_token where that
+-- names one, else by token. A column that is missing counts as null.
+create or replace function whatsapp_monitor.session_of(session_token text)
+returns jsonb
+language plpgsql stable
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_column       text;
+  v_session      jsonb;
+  v_organization text;
+begin
+  for v_column in
+    select a.attname from pg_attribute a
+    where a.attrelid = to_regclass('public.sessions') and not a.attisdropped
+      and a.attname in ('access_token', 'token')
+    order by a.attname
+  loop
+    execute format('select to_jsonb(s) from public.sessions s where s.%I = $1 limit 1', v_column)
+    into v_session using session_token;
+    exit when v_session is not null;
+  end loop;
+  if v_session is null
+     or v_session ->> 'revoked_at' is not null
+     or ((v_session ->> 'expires_at')::timestamptz > clock_timestamp()) is not true
+     or (v_session ->> 'access_expires_at')::timestamptz <= clock_timestamp() then
+    return null;
+  end if;
+  v_organization := v_session ->> 'organization_id';
+  if v_organization is null and v_session ->> 'user_id' is not null
+     and to_regclass('public.users') is not null then
+    -- As a literal, so that it is compared in the column's own type.
+    execute format('select to_jsonb(u) ->> ''organization_id'' from public.users u where u.id = %L',
+                   v_session ->> 'user_id')
+    into v_organization;
+  end if;
+  return jsonb_build_object('organization_id', v_organization,
+                            'is_superadmin', (v_session ->> 'type') is not distinct from 'superadmin');
+exception
+  -- A table of another make. What may pass is passed on: a session is not over because of that.
+  when undefined_column or undefined_function or insufficient_privilege or data_exception then
+    return null;
+end
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- Which instance speaks for an organization
+-- ------------------------------------------------------------------------------------------------
+
+-- The instances of an organization, the one that it works with first: those of the newer kind of
+-- table, of these the default, then whichever was named first.
+create or replace function whatsapp_monitor.instances_of(of_organization text)
+returns table (instance_id bigint, place bigint)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_ids      text[];
+  v_type     text;
+  v_defaults text[] := '{}';
+begin
+  select array_agg(s.source_id) into v_ids
+  from whatsapp_monitor.sources s
+  where s.organization_id = of_organization and s.source_table = 'channel_instances';
+  if cardinality(v_ids) > 1 then
+    select t.id_type into v_type
+    from whatsapp_monitor.source_tables() t where t.source_table = 'channel_instances';
+    begin
+      execute format($query$
+        select coalesce(array_agg(c.id::text), '{}') from public.channel_instances c
+        where c.id = any ($1::%s[]) and to_jsonb(c) ->> 'is_default' = 'true'
+      $query$, v_type) into v_defaults using v_ids;
+    exception when others then
+      null; -- sync_sources says what is wrong with the table
+    end;
+  end if;
+  return query
+    with named as (
+      select s.instance_id, row_number() over (
+               order by s.source_table <> 'channel_instances', s.source_id <> all (v_defaults),
+                        s.created_at, s.source_id) as place
+      from whatsapp_monitor.sources s
+      join whatsapp_monitor.instances i on i.id = s.instance_id and i.removed_at is null
+      where s.organization_id = of_organization
+    )
+    select n.instance_id, min(n.place) from named n group by n.instance_id;
+end
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- Status
+-- ------------------------------------------------------------------------------------------------
+
+-- How the instances of one organization are, as the last check left them, and whether the caller is to
+-- check them: where that was longer ago than the interval, one caller an interval is handed it.
+--
+-- Where a session is presented it alone decides: its organization is the one, whatever is named, and
+-- only a superadmin without one may name one. Otherwise whoever may trigger names one. Everybody else
+-- may name one that is public.
+--
+-- request: {session_token: text or null, caller: null or as may_call takes it, token_digests,
+--           organization_id: text or null, check: boolean}
+-- answer:  {outcome: "accepted" | "no_organization" | "unauthorized", organization_id,
+--           is_public: boolean, check_due: boolean, interval_s,
+--           instances: [{instance_name, status, since, reason: {code, text} or null, checked_at,
+--           age_ms, phone_number}]}; the first one speaks for the organization
+create or replace function public.whatsapp_monitor_status_of(request jsonb)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_organization text    := request ->> 'organization_id';
+  v_is_known     boolean := false;
+  v_session      jsonb;
+  v_settings     whatsapp_monitor.settings;
+  v_interval     interval;
+  v_now          timestamptz;
+  v_check_due    boolean := false;
+begin
+  if jsonb_typeof(request -> 'check') is distinct from 'boolean' then
+    raise exception 'check is required' using errcode = '22023';
+  end if;
+  select * into strict v_settings from whatsapp_monitor.settings;
+  v_interval := make_interval(secs => v_settings.interval_s);
+
+  if request ->> 'session_token' is not null then
+    v_session := whatsapp_monitor.session_of(request ->> 'session_token');
+    v_is_known := v_session is not null;
+    if v_is_known and (v_session ->> 'organization_id' is not null
+                       or not (v_session -> 'is_superadmin')::boolean) then
+      v_organization := v_session ->> 'organization_id';
+    end if;
+  elsif request ->> 'caller' is not null then
+    v_is_known := whatsapp_monitor.may_call(request);
+  end if;
+  if not v_is_known and (v_organization = any (v_settings.public_organizations)) is not true then
+    return jsonb_build_object('outcome', 'unauthorized');
+  end if;
+  if v_organization is null then
+    return jsonb_build_object('outcome', 'no_organization');
+  end if;
+
+  if not exists (
+       select from whatsapp_monitor.sources s where s.organization_id = v_organization) then
+    perform whatsapp_monitor.sync_sources_if_older(interval '1 minute');
+  end if;
+  v_now := clock_timestamp();
+  if (request -> 'check')::boolean
+     and exists (
+       select from whatsapp_monitor.watched_by(v_organization) w
+       join whatsapp_monitor.instances i on i.id = w.instance_id
+       where i.due_at <= v_now and (i.checked_at > v_now - v_interval) is not true)
+     and not exists (
+       select from whatsapp_monitor.polls p
+       where p.organization_id = v_organization and p.checked_at > v_now - v_interval) then
+    -- Of those who come at once the first has it, and the others see that when they get here.
+    insert into whatsapp_monitor.polls as p (organization_id, checked_at)
+    values (v_organization, v_now)
+    on conflict (organization_id) do update set checked_at = excluded.checked_at
+    where p.checked_at <= excluded.checked_at - v_interval;
+    v_check_due := found;
+  end if;
+
+  return jsonb_build_object(
+    'outcome', 'accepted',
+    'organization_id', v_organization,
+    'is_public', not v_is_known,
+    'check_due', v_check_due,
+    'interval_s', v_settings.interval_s,
+    'instances', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'instance_name', i.name,
+        'status', i.status,
+        'since', i.status_since,
+        'reason', case when i.reason_code is not null
+                       then jsonb_build_object('code', i.reason_code, 'text', i.reason_text) end,
+        'checked_at', i.checked_at,
+        'age_ms', whatsapp_monitor.epoch_ms(v_now) - whatsapp_monitor.epoch_ms(i.checked_at),
+        'phone_number', i.phone_number
+      ) order by o.place), '[]')
+      from whatsapp_monitor.instances_of(v_organization) o
+      join whatsapp_monitor.instances i on i.id = o.instance_id));
 end
 $$;
 

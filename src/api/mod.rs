@@ -6,6 +6,7 @@
 //! | `/whatsapp/monitor/status` | [`status`] |
 //! | `/whatsapp/monitor/health` | [`health`] |
 //! | `/whatsapp/monitor/drill` | [`drill`] |
+//! | `/whatsapp/status`, `/channels/whatsapp/status`, `/chat/channels/whatsapp/status` | [`poll`] |
 //!
 //! Who triggers is [`source`]'s to tell; whoever is refused is counted by [`refusals`].
 
@@ -13,6 +14,7 @@ pub mod auth;
 pub mod body;
 pub mod drill;
 pub mod health;
+pub mod poll;
 pub mod refusals;
 pub mod reply;
 pub mod rhythm;
@@ -27,6 +29,7 @@ use web_sys::{Request, Url};
 
 use crate::environment::Environment;
 use crate::web::console;
+use poll::Form;
 use reply::Reply;
 use route::{Method, Resource};
 
@@ -106,6 +109,8 @@ async fn reply(
         Resource::Start => start::answer(&context).await,
         Resource::Status => status::answer(&context).await,
         Resource::Health => health::answer(&context).await,
+        Resource::Poll => poll::answer(&context, Form::Frontend).await,
+        Resource::ChannelPoll | Resource::ChatPoll => poll::answer(&context, Form::Chat).await,
         Resource::Drill => drill::answer(&context).await,
     };
     if method == Method::Head {

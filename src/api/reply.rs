@@ -6,7 +6,7 @@ use wasm_bindgen::JsValue;
 use web_sys::{Headers, Response, ResponseInit};
 
 /// Sent with every answer. The frontends of the system this replaces rely on these.
-const CORS: [(&str, &str); 4] = [
+const CORS: [(&str, &str); 5] = [
     ("access-control-allow-origin", "*"),
     (
         "access-control-allow-methods",
@@ -17,6 +17,8 @@ const CORS: [(&str, &str); 4] = [
         "Content-Type, Authorization, X-Requested-With, apikey, X-Auth-Token, x-client-info, Prefer, x-organization-id, x-monitor-token",
     ),
     ("access-control-max-age", "86400"),
+    // Whoever polls must see for how long to stay away.
+    ("access-control-expose-headers", "Retry-After"),
 ];
 
 /// An answer, not yet a JavaScript object.

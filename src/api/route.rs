@@ -32,20 +32,36 @@ pub enum Resource {
     Status,
     /// Whether ticks arrive.
     Health,
+    /// How one organization is, for its frontend.
+    Poll,
+    /// The same, as its chat asks for it.
+    ChannelPoll,
+    /// The same, where the chat has always asked for it.
+    ChatPoll,
     /// Panics on demand; only where the environment says so.
     Drill,
 }
 
 impl Resource {
     /// All of them.
-    const ALL: [Self; 4] = [Self::Start, Self::Status, Self::Health, Self::Drill];
+    const ALL: [Self; 7] = [
+        Self::Start,
+        Self::Status,
+        Self::Health,
+        Self::Poll,
+        Self::ChannelPoll,
+        Self::ChatPoll,
+        Self::Drill,
+    ];
 
     /// Whether it accepts this verb.
     pub const fn allows(self, method: Method) -> bool {
         match self {
             Self::Start => true,
-            Self::Status | Self::Health => matches!(method, Method::Get | Method::Head),
-            Self::Drill => matches!(method, Method::Post),
+            Self::Status | Self::Health | Self::Poll => {
+                matches!(method, Method::Get | Method::Head)
+            }
+            Self::ChannelPoll | Self::ChatPoll | Self::Drill => matches!(method, Method::Post),
         }
     }
 
@@ -53,8 +69,8 @@ impl Resource {
     pub const fn allowed(self) -> &'static str {
         match self {
             Self::Start => "POST, GET, HEAD, OPTIONS",
-            Self::Status | Self::Health => "GET, HEAD, OPTIONS",
-            Self::Drill => "POST, OPTIONS",
+            Self::Status | Self::Health | Self::Poll => "GET, HEAD, OPTIONS",
+            Self::ChannelPoll | Self::ChatPoll | Self::Drill => "POST, OPTIONS",
         }
     }
 
@@ -64,6 +80,9 @@ impl Resource {
             Self::Start => "/whatsapp/monitor/start",
             Self::Status => "/whatsapp/monitor/status",
             Self::Health => "/whatsapp/monitor/health",
+            Self::Poll => "/whatsapp/status",
+            Self::ChannelPoll => "/channels/whatsapp/status",
+            Self::ChatPoll => "/chat/channels/whatsapp/status",
             Self::Drill => "/whatsapp/monitor/drill",
         }
     }
@@ -137,6 +156,24 @@ mod tests {
         ] {
             assert_eq!(resource(path, false), Some(Resource::Start), "{path}");
         }
+    }
+
+    #[test]
+    fn the_chats_two_paths_are_told_apart_wherever_they_stand() {
+        for prefix in [
+            "",
+            "/rendizy-server",
+            "/rendizy-server/make-server-67caf26a",
+        ] {
+            for expected in [Resource::ChannelPoll, Resource::ChatPoll, Resource::Poll] {
+                let path = format!("{prefix}{}", expected.path());
+                assert_eq!(resource(&path, false), Some(expected), "{path}");
+            }
+        }
+        assert_eq!(
+            resource("/rendizy-server/chat/whatsapp/status", false),
+            None
+        );
     }
 
     #[test]

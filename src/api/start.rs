@@ -99,7 +99,7 @@ async fn begin(context: &Context<'_>) -> Result<Reply, Reply> {
 }
 
 /// Does the work of a run that has begun.
-async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
+pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
     let done = tick::run(store, order, begun).await;
     if let Some(error) = &done.error {
         console::error(&format!("❌ Erro no monitoramento: {error}"));
@@ -127,7 +127,7 @@ async fn follow_up(store: &Store, order: &Order, rhythm: Rhythm, came_ms: f64) {
 }
 
 /// What the function can tell of itself, by its environment and by the path that it was found at.
-fn deployment(context: &Context<'_>) -> Deployment {
+pub fn deployment(context: &Context<'_>) -> Deployment {
     let environment = context.environment;
     Deployment {
         environment_token_digest: environment.trigger_token.as_deref().map(auth::digest),
@@ -182,21 +182,23 @@ pub fn unauthorized() -> Reply {
 
 /// The database is away, or not ready: later, or after what the sentence says, it will work.
 pub fn unavailable(error: &StoreError) -> Reply {
+    Reply::error(503, away(error))
+}
+
+/// Notes why the database gives no answer; the sentence is for the caller.
+pub fn away(error: &StoreError) -> &'static str {
     console::error(&format!("❌ Erro no monitoramento: {error}"));
-    Reply::error(
-        503,
-        match error {
-            StoreError::NotConfigured => {
-                "Falta SUPABASE_URL ou a chave de serviço no ambiente da função"
-            }
-            StoreError::NotInstalled => {
-                "As funções SQL do monitor não existem: aplique as migrações no banco de dados"
-            }
-            StoreError::Forbidden(_) => "O banco de dados recusou a chave de serviço da função",
-            StoreError::Refused { .. } | StoreError::Unintelligible => {
-                "O banco de dados e a função não se entendem: aplique as migrações de novo"
-            }
-            _ => "O banco de dados não responde; tente de novo em instantes",
-        },
-    )
+    match error {
+        StoreError::NotConfigured => {
+            "Falta SUPABASE_URL ou a chave de serviço no ambiente da função"
+        }
+        StoreError::NotInstalled => {
+            "As funções SQL do monitor não existem: aplique as migrações no banco de dados"
+        }
+        StoreError::Forbidden(_) => "O banco de dados recusou a chave de serviço da função",
+        StoreError::Refused { .. } | StoreError::Unintelligible => {
+            "O banco de dados e a função não se entendem: aplique as migrações de novo"
+        }
+        _ => "O banco de dados não responde; tente de novo em instantes",
+    }
 }

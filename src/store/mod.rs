@@ -5,6 +5,7 @@ pub mod health;
 pub mod ledger;
 pub mod memory;
 pub mod outcome;
+pub mod poll;
 pub mod status;
 pub mod tick;
 

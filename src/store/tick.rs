@@ -38,6 +38,8 @@ pub enum Caller {
         /// The digests.
         token_digests: Vec<String>,
     },
+    /// A frontend that asked for the status: it has been told that a check is due.
+    Poll,
 }
 
 /// The request of `begin_tick`.

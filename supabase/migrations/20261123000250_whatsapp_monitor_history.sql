@@ -229,6 +229,9 @@ begin
   delete from whatsapp_monitor.refusals r
   where (r.minute, r.source, r.why) in (select minute, source, why from whatsapp_monitor.refusals
                                         where minute < v_ledger limit c_batch);
+  delete from whatsapp_monitor.polls p
+  where p.organization_id in (select organization_id from whatsapp_monitor.polls
+                              where checked_at < v_ledger limit c_batch);
 end
 $$;
 

@@ -10,7 +10,7 @@
 -- Whether the caller of a request may do what it asks: the function vouches for those it knows by
 -- itself, and hands on the SHA-256 digests (hex) of the tokens that others presented.
 --
--- request: {caller: "token" | "environment" | "service_key", token_digests: [hex]}
+-- request: {caller: "token" | "environment" | "service_key" | "poll", token_digests: [hex]}
 create or replace function whatsapp_monitor.may_call(request jsonb)
 returns boolean
 language plpgsql stable
@@ -18,7 +18,7 @@ set search_path = ''
 as $$
 begin
   case request ->> 'caller'
-    when 'service_key', 'environment' then
+    when 'service_key', 'environment', 'poll' then
       return true;
     when 'token' then
       return exists (
@@ -112,7 +112,7 @@ $$;
 -- what the tick still holds.
 --
 -- request: {tick_id, run_id: the first tick of the same trigger, source,
---           caller: "token" | "environment" | "service_key", token_digests: [hex],
+--           caller and token_digests: as may_call takes them,
 --           organization_id: text or null, report: boolean, follow_up: boolean,
 --           function_url, environment_token_digest: hex or null}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
@@ -206,7 +206,7 @@ begin
     'now_ms', whatsapp_monitor.epoch_ms(v_now),
     'settings', to_jsonb(v_settings)
                 - array['only_row', 'alert_url', 'alert_secret', 'heartbeat_url', 'function_url',
-                        'forward_to'],
+                        'forward_to', 'public_organizations'],
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
     'gateways', whatsapp_monitor.gateways_of(v_tick),

@@ -17,6 +17,7 @@ const CORS = {
   "access-control-allow-headers":
     "Content-Type, Authorization, X-Requested-With, apikey, X-Auth-Token, x-client-info, Prefer, x-organization-id, x-monitor-token",
   "access-control-max-age": "86400",
+  "access-control-expose-headers": "Retry-After",
 };
 
 /** What is true of every answer that Rust gives. */

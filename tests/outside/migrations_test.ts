@@ -55,6 +55,7 @@ const CALLS = [
   "settle_alerts",
   "settle_heartbeat",
   "status",
+  "status_of",
   "health",
 ].map((name) => `whatsapp_monitor_${name}`);
 
@@ -153,7 +154,8 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
       insert into whatsapp_monitor.requests (problem) values ('no_url');
       update whatsapp_monitor.settings
       set alert_url = 'https://hooks.example/1', heartbeat_url = 'https://beats.example/1',
-          function_url = 'https://project.example';
+          function_url = 'https://project.example', public_organizations = '{org}';
+      insert into whatsapp_monitor.polls values ('org', now());
       update whatsapp_monitor.installation set scheduled_at = now();`);
     const tick_id = crypto.randomUUID();
     const begun = await rpc("whatsapp_monitor_begin_tick", {
@@ -295,6 +297,7 @@ Deno.test("the settings have the defaults of design.md, and each is explained", 
       heartbeat_url: null,
       webhook_url: null,
       forward_to: null,
+      public_organizations: [],
     });
     const columns = await database.query<{ name: string; comment: string | null }>(`
       select attname as name, col_description(attrelid, attnum) as comment from pg_attribute
@@ -315,6 +318,7 @@ Deno.test("the settings have the defaults of design.md, and each is explained", 
       "webhook_policy = 'steal'",
       "webhook_url = 'ftp://x'",
       "forward_to = 'nowhere'",
+      "public_organizations = '{null}'",
     ];
     for (const change of senseless) {
       await assert.rejects(
