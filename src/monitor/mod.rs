@@ -13,6 +13,7 @@
 //! | [`status`] | what is shown and stored |
 //! | [`reason`] | why, in plain words |
 //! | [`diagnosis`] | the same, in words for people |
+//! | [`event`] | what a gateway tells unasked |
 //! | [`instance`] | what is remembered of an instance between two checks |
 //! | [`check`] | which questions a check takes |
 //! | [`capabilities`] | what can be asked and expected of a gateway |
@@ -28,6 +29,7 @@ pub mod attempt;
 pub mod capabilities;
 pub mod check;
 pub mod diagnosis;
+pub mod event;
 pub mod gateway;
 pub mod instance;
 pub mod jitter;
@@ -45,6 +47,7 @@ pub mod visit;
 pub use attempt::{Ack, Action, Attempt, Grounds, Verdict};
 pub use capabilities::Capabilities;
 pub use check::{Answer, Check, Question};
+pub use event::{Effect, Event, Told};
 pub use gateway::{Finding, Gateway, Standing, Tally};
 pub use instance::Instance;
 pub use observation::{
