@@ -6,6 +6,7 @@
 //! | `/whatsapp/monitor/status` | [`status`] |
 //! | `/whatsapp/monitor/health` | [`health`] |
 //! | `/whatsapp/monitor/drill` | [`drill`] |
+//! | `/whatsapp/webhook`, `/whatsapp/webhook/{event}` | [`webhook`] |
 //!
 //! Who triggers is [`source`]'s to tell; whoever is refused is counted by [`refusals`].
 
@@ -20,6 +21,7 @@ pub mod route;
 pub mod source;
 pub mod start;
 pub mod status;
+pub mod webhook;
 
 use js_sys::{Function, Promise};
 use wasm_bindgen::JsValue;
@@ -107,6 +109,10 @@ async fn reply(
         Resource::Status => status::answer(&context).await,
         Resource::Health => health::answer(&context).await,
         Resource::Drill => drill::answer(&context).await,
+        Resource::Webhook => {
+            let path = context.url.pathname();
+            webhook::answer(&context, route::event(&path)).await
+        }
     };
     if method == Method::Head {
         reply.without_body()

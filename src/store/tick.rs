@@ -502,7 +502,7 @@ impl Store {
 
 /// Reads the memory of an instance or a gateway. None yet, and one that this version cannot read, is
 /// that of one never checked: a row that somebody edited must not keep the tick from all the others.
-fn memory<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
+pub(super) fn memory<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     let value = Value::deserialize(deserializer)?;
