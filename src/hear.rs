@@ -114,10 +114,14 @@ async fn apply(
     let (mut version, mut state) = (instance.version, instance.state);
     for _ in 0..WRITE_ROUNDS {
         let effect = state.hear(event, delivery.sent_ms, final_codes, at, &instance.settings);
-        let next = match effect {
+        let (next, qr_code) = match effect {
+            // The next QR code is the same news, and another code.
+            Effect::Nothing if delivery.qr_code.is_some() && state.status == Status::WaitingQr => {
+                (None, delivery.qr_code.as_deref())
+            }
             Effect::Nothing => return Ok(()),
-            Effect::Look => None,
-            Effect::Change(next) => Some(*next),
+            Effect::Look => (None, None),
+            Effect::Change(next) => (Some(*next), delivery.qr_code.as_deref()),
         };
         // The fence is the database's to see: an event holds no lease.
         let claim = (instance.id, 0, version);
@@ -127,6 +131,7 @@ async fn apply(
                 event_id: &event_id,
                 instance_id: instance.id,
                 result: result.as_ref(),
+                qr_code,
             })
             .await?;
         match written {

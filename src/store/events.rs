@@ -7,10 +7,10 @@ use super::{Patience, Store, StoreError};
 use crate::gateway::evolution::message::Message;
 use crate::monitor::{FinalCodes, Instance, Settings};
 
-/// The gateway waits for the answer, and sends again what gets none in 30 s.
+/// The gateway sends again what is not taken: to answer soon is better than to try for long.
 const PATIENCE: Patience = Patience {
-    total_ms: 6_000,
-    try_ms: 4_000,
+    total_ms: 3_000,
+    try_ms: 2_500,
 };
 
 /// What an event is to the record of what was heard.
@@ -95,6 +95,8 @@ pub struct FinishEvent<'a> {
     pub instance_id: i64,
     /// What follows for it; where nothing does, its next check is brought forward all the same.
     pub result: Option<&'a Outcome>,
+    /// The QR code that a person is to scan, where the instance waits for that.
+    pub qr_code: Option<&'a str>,
 }
 
 /// The answer of `finish_event`.
@@ -120,7 +122,7 @@ impl Store {
     /// Finds whose event it is, notes that it came, and stores its messages. Idempotent.
     ///
     /// # Errors
-    /// [`StoreError`], after 6 s at the latest.
+    /// [`StoreError`], after 3 s at the latest.
     pub async fn begin_event(&self, request: &BeginEvent<'_>) -> Result<EventAnswer, StoreError> {
         self.call("whatsapp_monitor_begin_event", request, PATIENCE)
             .await
@@ -129,7 +131,7 @@ impl Store {
     /// Writes what follows from an event. Idempotent by its id.
     ///
     /// # Errors
-    /// [`StoreError`], after 6 s at the latest.
+    /// [`StoreError`], after 3 s at the latest.
     pub async fn finish_event(
         &self,
         request: &FinishEvent<'_>,

@@ -251,6 +251,7 @@ begin
         phone_number        = coalesce(r.phone_number, i.phone_number),
         profile_name        = coalesce(r.profile_name, i.profile_name),
         profile_picture_url = coalesce(r.profile_picture_url, i.profile_picture_url),
+        qr_code      = case when r.status = 'waiting_qr' then i.qr_code end,
         state        = r.state,
         version      = i.version + 1,
         -- What was concluded without asking comes first the next time.

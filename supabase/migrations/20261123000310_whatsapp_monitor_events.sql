@@ -201,7 +201,9 @@ begin
   select i.* into v_instance from whatsapp_monitor.instances i
   where i.id = whatsapp_monitor.webhook_of(request ->> 'digest');
   if not found then
-    return jsonb_build_object('outcome', 'unauthorized');
+    return case when whatsapp_monitor.is_receiver_test(request ->> 'digest')
+                then jsonb_build_object('outcome', 'accepted', 'noted', false)
+                else jsonb_build_object('outcome', 'unauthorized') end;
   end if;
   if btrim(request ->> 'instance') <> btrim(v_instance.name) then
     return jsonb_build_object('outcome', 'other_instance');
@@ -242,7 +244,7 @@ $$;
 -- the caller applies the event to that. The next check is brought forward, but whoever holds a lease
 -- keeps it. Idempotent by event_id.
 --
--- request: {event_id, instance_id, result: as those of finish_tick, or null}
+-- request: {event_id, instance_id, result: as those of finish_tick, or null, qr_code: text or null}
 -- answer:  {outcome: "written" | "gone"} or {outcome: "stale", version, state}
 create or replace function public.whatsapp_monitor_finish_event(request jsonb)
 returns jsonb
@@ -265,10 +267,16 @@ begin
     return jsonb_build_object('outcome', 'gone');
   end if;
 
-  if v_result is null then
+  update whatsapp_monitor.instances i
+  set qr_code = request ->> 'qr_code', qr_code_at = clock_timestamp()
+  where i.id = v_instance.id and request ->> 'qr_code' is not null;
+
+  if v_result is null and request ->> 'qr_code' is null then
     update whatsapp_monitor.instances i
     set due_at = clock_timestamp()
     where i.id = v_instance.id and i.lease_tick is null and i.due_at > clock_timestamp();
+  elsif v_result is null then
+    perform whatsapp_monitor.write_back(array[v_instance.id]);
   elsif v_instance.told_by is distinct from v_event then
     v_result := v_result || jsonb_build_object('fence', v_instance.fence);
     if whatsapp_monitor.write_results(v_event, jsonb_build_array(v_result), from_event => true) = '{}' then

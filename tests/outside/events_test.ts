@@ -1,6 +1,7 @@
 /** What a gateway tells unasked, from its webhook to the tables: at once, once, and whatever the order. */
 import assert from "node:assert/strict";
 import { everything, found, startHeldGateway, startWorld, until } from "./support.ts";
+import { passTime } from "../stack/time.ts";
 import { FINISH_EVENT, HEADER, isDue, lineOf, onLine, opened, post, update } from "./webhook.ts";
 
 const LOGOUT_AT = "2026-11-23T13:53:25.538Z";
@@ -128,6 +129,38 @@ Deno.test("a QR code is for who is not paired, and a limit ends it", () =>
     assert.deepEqual(await line.shown(), ["misconfigured", "unknown_instance"]);
     for (let check = 0; check < 2; check++) await world.tick();
     assert.deepEqual(await line.shown(), ["connected", null], "until checks see how it is");
+  }));
+
+Deno.test("each QR code goes where people look for it, and no further", () =>
+  onLine(async (line, world) => {
+    const { database } = world;
+    await database.exec(
+      "alter table public.organization_channel_config add column whatsapp_qr_code text",
+    );
+    const shown = async () => {
+      const [{ code }] = await database.query<{ code: string | null }>(
+        "select whatsapp_qr_code as code from public.organization_channel_config",
+      );
+      return code;
+    };
+    const tell = (code: string, base64?: string) =>
+      line.send("qrcode.updated", { qrcode: { instance: "loja", code, base64 } });
+    await tell("2@stale");
+    assert.equal(await shown(), null, "paired");
+    for (const event of ENDED(401)) await line.send(...event);
+    await tell("2@first", "data:image/png;base64,AAAA");
+    assert.equal(await shown(), "data:image/png;base64,AAAA");
+    await tell("2@second");
+    assert.equal(await shown(), "2@second");
+    assert.ok(!world.edge.logs.join().includes("2@"), "not in the log");
+    // Somebody else writes there too, and ours is too old by now.
+    await passTime(database, 90);
+    await database.query("update public.organization_channel_config set whatsapp_qr_code = '2@x'");
+    await tell("");
+    await world.tick();
+    assert.equal(await shown(), "2@x");
+    await line.send("connection.update", update("open"));
+    assert.equal((await line.row()).qr_code, null, "it is not kept");
   }));
 
 Deno.test("an event that comes while a tick is at work: neither is lost", async () => {

@@ -10,6 +10,9 @@ use crate::monitor::{Event, Profile, RecordedReason};
 /// Bytes that an instance's name may have; Evolution's column holds 255 characters.
 const MAX_NAME_BYTES: usize = 1_020;
 
+/// Bytes that a QR code may have, as an image in base64; one has some 9 kB.
+const MAX_QR_BYTES: usize = 64 * 1024;
+
 /// An event, as it was delivered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {
@@ -23,6 +26,8 @@ pub struct Delivery {
     pub event: Option<Event>,
     /// What it tells of the account.
     pub profile: Profile,
+    /// The QR code that it brings: an image as a `data:` URL, or the text in it.
+    pub qr_code: Option<String>,
 }
 
 /// The events that mean something here.
@@ -107,8 +112,21 @@ pub fn parse(body: &Map<String, Value>, suffix: Option<&str>) -> Delivery {
         } else {
             Profile::default()
         },
+        qr_code: (event == Some(Event::QrCode))
+            .then(|| qr_code(data))
+            .flatten(),
         event,
     }
+}
+
+/// The QR code of `qrcode.updated`.
+fn qr_code(data: &Value) -> Option<String> {
+    let text = |key: &str| {
+        let code = data.get("qrcode")?.get(key)?.as_str()?;
+        let plain = code.bytes().all(|byte| byte.is_ascii_graphic());
+        ((1..=MAX_QR_BYTES).contains(&code.len()) && plain).then(|| code.to_owned())
+    };
+    text("base64").or_else(|| text("code"))
 }
 
 /// The instance's name: a text, or an object that holds it.
