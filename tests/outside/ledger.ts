@@ -131,7 +131,9 @@ export class Ledger {
         whatsapp_monitor.days, whatsapp_monitor.refusals, whatsapp_monitor.requests,
         whatsapp_monitor.heartbeat, whatsapp_monitor.environment, whatsapp_monitor.installation,
         whatsapp_monitor.webhooks, whatsapp_monitor.messages,
+        whatsapp_monitor.receiver_test,
         public.organization_channel_config;
+      insert into whatsapp_monitor.receiver_test default values;
       insert into whatsapp_monitor.settings default values;
       insert into whatsapp_monitor.source_sync default values;
       insert into whatsapp_monitor.installation default values;

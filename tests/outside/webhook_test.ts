@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { everything, openRequest, until } from "./support.ts";
 import { passTime } from "../stack/time.ts";
+import { sendRequests } from "../stack/net.ts";
+import { check } from "./installed.ts";
 import { startReceiver } from "./receiver.ts";
 import { BEGIN_EVENT, HEADER, onLine, post, RECEIVER, update } from "./webhook.ts";
 
@@ -258,4 +260,57 @@ Deno.test("a storm is noted with the count that came, and lasts five minutes fro
     await later();
     await begin(1);
     assert.equal(await left(), 300, "it goes on");
+  }));
+
+Deno.test("a test of our own goes the way of the events, and tells whether it arrived", () =>
+  onLine(async (line, world) => {
+    const { database, functionUrl, url } = world;
+    const test = async (function_url: string) => {
+      await database.query("update whatsapp_monitor.settings set function_url = $1", [
+        function_url,
+      ]);
+      await database.query("select whatsapp_monitor.test_receiver()");
+      assert.equal((await check(database, "webhook recebe")).ok, null, "it is under way");
+      await sendRequests(database);
+      await database.query(
+        "update whatsapp_monitor.receiver_test set sent_at = sent_at - interval '31 seconds'",
+      );
+      const { ok, detail } = await check(database, "webhook recebe");
+      return [ok, detail.replace(/ \(.*\)$/, "")];
+    };
+    assert.equal((await check(database, "webhook recebe")).ok, null);
+    const before = [
+      await line.row(),
+      await database.query("select from whatsapp_monitor.messages"),
+    ];
+    assert.deepEqual(await test(functionUrl), [
+      true,
+      "Um evento de teste chegou pela URL pública.",
+    ]);
+    assert.deepEqual(await test("http://127.0.0.1:1"), [
+      false,
+      "Ninguém atende em http://127.0.0.1:1/functions/v1/rendizy-server/whatsapp/webhook",
+    ]);
+    const [ok, detail] = await test(`${url}/functions/v1/nothing-here`);
+    assert.deepEqual([ok, String(detail).slice(0, 4)], [false, "404:"]);
+    const after = [await line.row(), await database.query("select from whatsapp_monitor.messages")];
+    assert.deepEqual(after, before, "it is nobody's event");
+
+    const secret = async () => {
+      const [row] = await database.query<{ secret: string }>(
+        "select secret from whatsapp_monitor.receiver_test",
+      );
+      return row.secret;
+    };
+    const headers = { [HEADER]: await secret() };
+    assert.equal(await post(world, "{}", headers), 200);
+    await passTime(database, 600);
+    assert.equal(await post(world, "{}", headers), 401, "its secret is good for minutes");
+
+    await passTime(database, 3_600);
+    await database.query("select whatsapp_monitor.fire()");
+    assert.notEqual(await secret(), headers[HEADER], "the job sends one an hour");
+    const last = await secret();
+    await database.query("select whatsapp_monitor.fire()");
+    assert.equal(await secret(), last);
   }));
