@@ -57,6 +57,7 @@ Deno.test("what arrives after what followed it changes nothing", () =>
     gateway.webhooks.hold();
     gateway.disconnect("loja", 428);
     gateway.advance("loja");
+    await gateway.behave({ mode: "up", clock_ahead_ms: 1_000 }); // a login takes as long
     gateway.advance("loja");
     await gateway.webhooks.release("reversed");
     assert.deepEqual(gateway.webhooks.outcomes(), { delivered: 2 });

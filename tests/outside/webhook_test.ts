@@ -138,7 +138,7 @@ Deno.test(`a storm of ${STORM} dials costs a handful of writes, and is known as 
     }
     const writes = await database.query("select relation from public.writes");
     const asked = rest.calls.length - calls;
-    assert.ok(writes.length < 40, `${writes.length} writes`);
+    assert.ok(writes.length < 15, `${writes.length} writes`);
     assert.ok(asked < STORM / 4, `${asked} calls`);
     assert.deepEqual(await line.shown(), ["connecting", null]);
 
