@@ -4,6 +4,7 @@ import { everything, openRequest, until } from "./support.ts";
 import { passTime } from "../stack/time.ts";
 import { sendRequests } from "../stack/net.ts";
 import { check } from "./installed.ts";
+import { here } from "./here.ts";
 import { startReceiver } from "./receiver.ts";
 import { BEGIN_EVENT, HEADER, onLine, post, RECEIVER, update } from "./webhook.ts";
 
@@ -96,6 +97,18 @@ Deno.test("each status is the one that makes Evolution do what is right", () =>
     const get = await fetch(functionUrl + RECEIVER);
     await get.body?.cancel();
     assert.equal(get.status, 405);
+  }));
+
+Deno.test("an event that does not arrive whole is to be sent again", () =>
+  here(async (world) => {
+    const send = (body: ReadableStream) =>
+      world.ask("/../webhook", { method: "POST", headers: { [HEADER]: "0".repeat(64) }, body });
+    const breaks = new ReadableStream({ pull: (body) => body.error(new TypeError("cut off")) });
+    assert.equal((await send(breaks)).status, 503);
+    const answering = send(new ReadableStream());
+    await until("the body is waited for", () => world.pauses().length > 0);
+    world.skip(15_000);
+    assert.equal((await answering).status, 408);
   }));
 
 Deno.test("a rotated secret is accepted until the gateway must have the new one", () =>
