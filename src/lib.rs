@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`api`] | HTTP in |
 //! | [`tick`] | one sweep over all that is due |
+//! | [`hear`] | an event of a gateway |
 //! | [`gateway`] | HTTP out to WhatsApp gateways |
 //! | [`alert`] | HTTP out to whoever wants to be told |
 //! | [`store`] | HTTP out to Postgres |
@@ -18,6 +19,7 @@ pub mod alert;
 pub mod api;
 pub mod environment;
 pub mod gateway;
+pub mod hear;
 pub mod log;
 pub mod monitor;
 pub mod report;

@@ -99,16 +99,19 @@ fn about(checked: &Checked) -> Vec<String> {
         None => {}
     }
     if checked.before != checked.now {
-        lines.push(format!(
-            "📝 Status atualizado no banco: {}",
-            if checked.now == Status::Connected {
-                "CONECTADO"
-            } else {
-                "DESCONECTADO"
-            }
-        ));
+        lines.push(status_written(checked.now));
     }
     lines
+}
+
+/// The line for a status that has changed.
+pub fn status_written(now: Status) -> String {
+    let word = if now == Status::Connected {
+        "CONECTADO"
+    } else {
+        "DESCONECTADO"
+    };
+    format!("📝 Status atualizado no banco: {word}")
 }
 
 /// The lines for the alerts of one run.

@@ -28,7 +28,7 @@ use gateways::Known;
 use sweep::Swept;
 
 /// Times that a result meets a row that somebody else has just written, before it gives way.
-const WRITE_ROUNDS: u32 = 4;
+pub(crate) const WRITE_ROUNDS: u32 = 4;
 
 /// What a trigger asks for.
 #[derive(Clone, Debug)]

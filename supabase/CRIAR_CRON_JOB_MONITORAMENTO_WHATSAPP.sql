@@ -1319,10 +1319,12 @@ declare
   c_batch   constant integer := 5000;
   v_history timestamptz;
   v_ledger  timestamptz;
+  v_message timestamptz;
 begin
   select clock_timestamp() - make_interval(days => t.history_days),
-         clock_timestamp() - make_interval(days => t.ledger_days)
-  into strict v_history, v_ledger
+         clock_timestamp() - make_interval(days => t.ledger_days),
+         clock_timestamp() - make_interval(days => t.message_days)
+  into strict v_history, v_ledger, v_message
   from whatsapp_monitor.settings t;
 
   delete from whatsapp_monitor.status_changes c
@@ -1348,6 +1350,11 @@ begin
   delete from whatsapp_monitor.polls p
   where p.organization_id in (select organization_id from whatsapp_monitor.polls
                               where checked_at < v_ledger limit c_batch);
+  -- Of these there may be more in an hour.
+  delete from whatsapp_monitor.messages m
+  where (m.instance_id, m.message_id) in (select instance_id, message_id
+                                          from whatsapp_monitor.messages
+                                          where received_at < v_message limit 10 * c_batch);
 end
 $$;
 
@@ -2079,6 +2086,7 @@ begin
   -- pg_net keeps its answers as long.
   delete from whatsapp_monitor.requests where at < clock_timestamp() - interval '6 hours';
   perform whatsapp_monitor.clean_up_runs_if_due();
+  perform whatsapp_monitor.test_receiver_if_due();
   return v_request;
 end
 $$;
@@ -2247,6 +2255,13 @@ $$;
 -- what they say at present, because others write there too. Whatever goes wrong in these tables stays
 -- there: our own state commits, the row is tried again at the next check, and write_backs shows it.
 
+-- The QR code of the moment: somebody is to scan it there.
+alter table whatsapp_monitor.instances
+  add column if not exists qr_code    text check (length(qr_code) <= 65536),
+  add column if not exists qr_code_at timestamptz;
+comment on column whatsapp_monitor.instances.qr_code is
+  'The QR code that was last told of while a person must scan, kept for as long as that is so; it holds for some 45 seconds.';
+
 -- ------------------------------------------------------------------------------------------------
 -- What a row should say
 -- ------------------------------------------------------------------------------------------------
@@ -2265,6 +2280,23 @@ as $$
     else
       'A conexão com o WhatsApp não está funcionando.'
   end) end
+$$;
+
+-- The columns that show a QR code, in either table, as far as we know one; a null in it: kept. One that
+-- somebody else has put there stays where ours is too old to be scanned.
+create or replace function whatsapp_monitor.wanted_qr_code(
+  present jsonb, instance whatsapp_monitor.instances)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select case when instance.status = 'waiting_qr'
+                   and instance.qr_code_at > clock_timestamp() - interval '1 minute'
+                   and instance.qr_code is distinct from
+                       coalesce(present ->> 'qr_code', present ->> 'whatsapp_qr_code')
+    then jsonb_build_object('whatsapp_qr_code', instance.qr_code, 'qr_code', instance.qr_code,
+                            'qr_code_updated_at', instance.qr_code_at)
+    else '{}' end
 $$;
 
 -- What has to change in a row of the user's table (as jsonb) so that it says what we know of the
@@ -2344,7 +2376,7 @@ begin
     end;
   end if;
 
-  v_wanted := jsonb_strip_nulls(v_wanted);
+  v_wanted := jsonb_strip_nulls(v_wanted || whatsapp_monitor.wanted_qr_code(present, instance));
   if v_status <> 'connecting' then
     v_wanted := v_wanted || jsonb_build_object(
       case source_table when 'channel_instances' then 'error_message'
@@ -3144,6 +3176,63 @@ $$;
 -- Finish
 -- ------------------------------------------------------------------------------------------------
 
+-- Writes results to their instances, each where the fence is the last one and the version is the one
+-- that it was made from, and what was so far down in the history. A tick has checked: it is given what
+-- it holds back. An event is no check: it brings the next one forward, and leaves the lease to
+-- whoever holds it. Gives what was written.
+create or replace function whatsapp_monitor.write_results(
+  writer uuid, results jsonb, from_event boolean default false)
+returns bigint[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_interval interval;
+  v_written  bigint[];
+begin
+  select make_interval(secs => t.interval_s) into strict v_interval
+  from whatsapp_monitor.settings t;
+
+  perform whatsapp_monitor.record_history(writer, results);
+
+  with written as (
+    update whatsapp_monitor.instances i
+    set status       = r.status,
+        status_since = to_timestamp(r.since_ms / 1000.0),
+        is_down      = coalesce(r.is_down, false),
+        reason_code  = r.reason ->> 'code',
+        reason_text  = r.reason ->> 'text',
+        phone_number        = coalesce(r.phone_number, i.phone_number),
+        profile_name        = coalesce(r.profile_name, i.profile_name),
+        profile_picture_url = coalesce(r.profile_picture_url, i.profile_picture_url),
+        qr_code      = case when r.status = 'waiting_qr' then i.qr_code end,
+        state        = r.state,
+        version      = i.version + 1,
+        -- What was concluded without asking comes first the next time.
+        checked_at   = case when r.asked then to_timestamp(r.checked_ms / 1000.0)
+                            else i.checked_at end,
+        decision     = case when from_event then i.decision else r.decision end,
+        checked_by   = case when from_event then i.checked_by else writer end,
+        told_by      = case when from_event then writer else i.told_by end,
+        due_at       = case when not from_event
+                              then i.claimed_at + v_interval - interval '5 seconds'
+                            when i.lease_tick is null then least(i.due_at, clock_timestamp())
+                            else i.due_at end,
+        lease_tick   = case when from_event then i.lease_tick end,
+        lease_until  = case when from_event then i.lease_until end
+    from jsonb_to_recordset(results)
+      as r (id bigint, fence bigint, version bigint, status text, since_ms bigint, reason jsonb,
+            state jsonb, checked_ms bigint, asked boolean, is_down boolean, phone_number text,
+            profile_name text, profile_picture_url text, decision text)
+    where i.id = r.id and i.fence = r.fence and i.version = r.version
+      and (from_event or i.checked_by is distinct from writer)
+    returning i.id
+  )
+  select coalesce(array_agg(id), '{}') into v_written from written;
+  return v_written;
+end
+$$;
+
 -- Writes what a tick found, releases what it holds, and closes it.
 --
 -- A result is written where the tick's fence is the last one and the version is the one that the
@@ -3178,7 +3267,6 @@ set timezone = 'UTC'
 as $$
 declare
   v_tick       uuid     := request ->> 'tick_id';
-  v_interval   interval;
   v_new        bigint[];
   v_written    jsonb;
   v_stale      jsonb;
@@ -3189,9 +3277,6 @@ begin
   if v_tick is null then
     raise exception 'tick_id is required' using errcode = '22023';
   end if;
-  select make_interval(secs => t.interval_s) into strict v_interval
-  from whatsapp_monitor.settings t;
-
   -- Always in the same order, so that two ticks never wait for each other.
   perform from whatsapp_monitor.instances i
   where i.id in (select (r ->> 'id')::bigint from jsonb_array_elements(
@@ -3204,37 +3289,7 @@ begin
   from jsonb_to_recordset(coalesce(request -> 'carried_over', '[]')) as c (id bigint, fence bigint)
   where i.id = c.id and i.fence = c.fence and i.lease_tick = v_tick;
 
-  perform whatsapp_monitor.record_history(v_tick, coalesce(request -> 'results', '[]'));
-
-  with written as (
-    update whatsapp_monitor.instances i
-    set status       = r.status,
-        status_since = to_timestamp(r.since_ms / 1000.0),
-        is_down      = coalesce(r.is_down, false),
-        reason_code  = r.reason ->> 'code',
-        reason_text  = r.reason ->> 'text',
-        phone_number        = coalesce(r.phone_number, i.phone_number),
-        profile_name        = coalesce(r.profile_name, i.profile_name),
-        profile_picture_url = coalesce(r.profile_picture_url, i.profile_picture_url),
-        decision     = r.decision,
-        state        = r.state,
-        version      = i.version + 1,
-        -- What was concluded without asking comes first the next time.
-        checked_at   = case when r.asked then to_timestamp(r.checked_ms / 1000.0)
-                            else i.checked_at end,
-        checked_by   = v_tick,
-        due_at       = i.claimed_at + v_interval - interval '5 seconds',
-        lease_tick   = null,
-        lease_until  = null
-    from jsonb_to_recordset(coalesce(request -> 'results', '[]'))
-      as r (id bigint, fence bigint, version bigint, status text, since_ms bigint, reason jsonb,
-            state jsonb, checked_ms bigint, asked boolean, is_down boolean, phone_number text,
-            profile_name text, profile_picture_url text, decision text)
-    where i.id = r.id and i.fence = r.fence and i.version = r.version
-      and i.checked_by is distinct from v_tick
-    returning i.id
-  )
-  select coalesce(array_agg(id), '{}') into v_new from written;
+  v_new := whatsapp_monitor.write_results(v_tick, coalesce(request -> 'results', '[]'));
 
   select coalesce(jsonb_agg(i.id) filter (where i.checked_by = v_tick), '[]'),
          coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'version', i.version, 'state', i.state))
@@ -3302,6 +3357,446 @@ create or replace trigger settings_interval
   after update of interval_s on whatsapp_monitor.settings
   for each row when (old.interval_s is distinct from new.interval_s)
   execute function whatsapp_monitor.apply_interval();
+
+-- WhatsApp connection monitor: what gateways tell unasked.
+--
+-- An event is dealt with in two calls, as a tick is: one finds whose it is, notes that it came and
+-- stores what it brought; the other writes what follows for the instance. What a storm of them costs is
+-- bounded: most need no more than the first call, and that writes at most every few seconds.
+
+-- ------------------------------------------------------------------------------------------------
+-- Settings and tables
+-- ------------------------------------------------------------------------------------------------
+
+alter table whatsapp_monitor.settings
+  add column if not exists message_days integer not null default 30
+    check (message_days between 1 and 3650);
+comment on column whatsapp_monitor.settings.message_days is
+  'Days for which the monitor remembers which messages came, so that none is stored twice, and keeps those that no table chat_webhooks took.';
+
+alter table whatsapp_monitor.instances
+  add column if not exists told_by uuid;
+comment on column whatsapp_monitor.instances.told_by is
+  'The delivery of an event that wrote it last: one that is repeated is written once.';
+
+alter table whatsapp_monitor.webhooks
+  add column if not exists connecting_since timestamptz,
+  add column if not exists connecting_count bigint not null default 0;
+comment on column whatsapp_monitor.webhooks.connecting_count is
+  'How many dials events told of within the minute that began at connecting_since.';
+
+create table if not exists whatsapp_monitor.messages (
+  instance_id bigint not null references whatsapp_monitor.instances,
+  message_id  text not null check (length(message_id) between 1 and 200),
+  received_at timestamptz not null default clock_timestamp(),
+  payload     jsonb,
+  error       text,
+  primary key (instance_id, message_id)
+);
+comment on table whatsapp_monitor.messages is
+  'One row per message that came, by WhatsApp''s own id.';
+comment on column whatsapp_monitor.messages.payload is
+  'The event that brought it, without keys; null where chat_webhooks has it.';
+comment on column whatsapp_monitor.messages.error is
+  'Why chat_webhooks, which is there, does not have it.';
+
+create index if not exists messages_received on whatsapp_monitor.messages (received_at);
+
+-- ------------------------------------------------------------------------------------------------
+-- That it came
+-- ------------------------------------------------------------------------------------------------
+
+-- Notes that an event came, unless one of its kind was noted seconds ago or another one is just being
+-- noted. More than 60 dials within a minute are a storm: it lasts 5 minutes from the last of them.
+-- Answers whether it was noted.
+create or replace function whatsapp_monitor.note_event(instance bigint, note text, count bigint)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_now     timestamptz := clock_timestamp();
+  v_webhook whatsapp_monitor.webhooks;
+begin
+  select * into v_webhook from whatsapp_monitor.webhooks w where w.instance_id = instance;
+  if (case note when 'connecting' then v_webhook.last_connecting_at
+                when 'message'    then v_webhook.last_message_at
+                else                   v_webhook.last_event_at end) > v_now - interval '5 seconds' then
+    return false;
+  end if;
+  select * into v_webhook from whatsapp_monitor.webhooks w
+  where w.instance_id = instance
+  for update skip locked;
+  if not found then
+    return false;
+  end if;
+
+  if note = 'connecting' then
+    if v_webhook.connecting_since > v_now - interval '1 minute' then
+      v_webhook.connecting_count := v_webhook.connecting_count + note_event.count;
+    else
+      v_webhook.connecting_since := v_now;
+      v_webhook.connecting_count := note_event.count;
+    end if;
+  end if;
+  update whatsapp_monitor.webhooks w
+  set last_event_at      = v_now,
+      last_connecting_at = case note when 'connecting' then v_now else w.last_connecting_at end,
+      last_message_at    = case note when 'message' then v_now else w.last_message_at end,
+      connecting_since   = v_webhook.connecting_since,
+      connecting_count   = v_webhook.connecting_count,
+      storm_until        = case when note = 'connecting' and v_webhook.connecting_count > 60
+                                then v_now + interval '5 minutes' else w.storm_until end
+  where w.instance_id = instance;
+  return true;
+end
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- Messages
+-- ------------------------------------------------------------------------------------------------
+
+-- Hands a message to chat_webhooks, a row for each organization that names the instance: only columns
+-- that exist, as the system that reads them had it. Answers what kept it from that, without any value;
+-- null where nothing did. What may pass fails, so that the gateway sends it again.
+create or replace function whatsapp_monitor.hand_over(instance bigint, payload jsonb)
+returns text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_insert text;
+  v_row    record;
+  v_count  integer := 0;
+begin
+  for v_row in
+    select distinct jsonb_build_object(
+      'organization_id', s.organization_id, 'channel', 'whatsapp', 'event', 'messages.upsert',
+      'payload', payload, 'status', 'pending') as wanted
+    from whatsapp_monitor.sources s
+    where s.instance_id = instance
+  loop
+    select format('insert into public.chat_webhooks (%1$s) select %1$s '
+                  || 'from jsonb_populate_record(null::public.chat_webhooks, $1)',
+                  string_agg(format('%I', a.attname), ', '))
+    into v_insert
+    from pg_attribute a
+    where a.attrelid = to_regclass('public.chat_webhooks') and a.attnum > 0
+      and not a.attisdropped and a.attgenerated = '' and v_row.wanted ? a.attname;
+    -- The user's triggers find what they find when the user writes through the REST interface.
+    perform set_config('search_path', 'public, extensions', true);
+    execute v_insert using v_row.wanted;
+    -- What would fail at the commit shall fail here.
+    set constraints all immediate;
+    perform set_config('search_path', '', true);
+    v_count := v_count + 1;
+  end loop;
+  return case when v_count = 0 then 'no organization' end;
+exception
+  when lock_not_available or deadlock_detected or serialization_failure then
+    raise;
+  when assert_failure or others then
+    return sqlstate;
+end
+$$;
+
+-- Stores messages, each once, however often it comes.
+create or replace function whatsapp_monitor.store_messages(instance bigint, messages jsonb)
+returns void
+language plpgsql
+set search_path = ''
+set lock_timeout = '2s'
+as $$
+declare
+  v_theirs  boolean := to_regclass('public.chat_webhooks') is not null;
+  v_message record;
+  v_error   text;
+begin
+  for v_message in
+    -- Always in the same order, so that two deliveries never wait for each other.
+    select m.id, m.payload from jsonb_to_recordset(messages) as m (id text, payload jsonb)
+    order by m.id
+  loop
+    insert into whatsapp_monitor.messages (instance_id, message_id, payload)
+    values (instance, v_message.id, case when not v_theirs then v_message.payload end)
+    on conflict do nothing;
+    if found and v_theirs then
+      v_error := whatsapp_monitor.hand_over(instance, v_message.payload);
+      if v_error is not null then
+        update whatsapp_monitor.messages m
+        set payload = v_message.payload, error = v_error
+        where m.instance_id = instance and m.message_id = v_message.id;
+      end if;
+    end if;
+  end loop;
+end
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- Begin
+-- ------------------------------------------------------------------------------------------------
+
+-- Begins to deal with an event: finds whose it is by the digest of its secret, notes that it came, and
+-- stores its messages. The name that it says must be that of the secret's instance.
+--
+-- request: {digest: hex, instance: name or null, note: "connecting" | "message" | "other",
+--           count: how many it stands for, state: boolean, messages: [{id, payload}]}
+-- answer:  {outcome: "accepted" | "unauthorized" | "other_instance", noted: boolean, forward_to,
+--           instance: null where the state was not asked for, or {id, now_ms, settings, final_codes,
+--           version, state}}
+create or replace function public.whatsapp_monitor_begin_event(request jsonb)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_instance whatsapp_monitor.instances;
+  v_settings whatsapp_monitor.settings;
+  v_noted    boolean;
+begin
+  if request ->> 'digest' is null then
+    raise exception 'digest is required' using errcode = '22023';
+  end if;
+  select i.* into v_instance from whatsapp_monitor.instances i
+  where i.id = whatsapp_monitor.webhook_of(request ->> 'digest');
+  if not found then
+    return case when whatsapp_monitor.is_receiver_test(request ->> 'digest')
+                then jsonb_build_object('outcome', 'accepted', 'noted', false)
+                else jsonb_build_object('outcome', 'unauthorized') end;
+  end if;
+  if btrim(request ->> 'instance') <> btrim(v_instance.name) then
+    return jsonb_build_object('outcome', 'other_instance');
+  end if;
+
+  if jsonb_array_length(request -> 'messages') > 0 then
+    perform whatsapp_monitor.store_messages(v_instance.id, request -> 'messages');
+  end if;
+  v_noted := whatsapp_monitor.note_event(
+    v_instance.id, request ->> 'note', (request ->> 'count')::bigint);
+
+  select * into strict v_settings from whatsapp_monitor.settings;
+  return jsonb_build_object(
+    'outcome', 'accepted',
+    'noted', v_noted,
+    'forward_to', v_settings.forward_to,
+    'instance', case when (request -> 'state')::boolean then jsonb_build_object(
+      'id', v_instance.id,
+      'now_ms', whatsapp_monitor.epoch_ms(clock_timestamp()),
+      'settings', jsonb_build_object(
+        'interval_s', v_settings.interval_s,
+        'down_after_checks', v_settings.down_after_checks,
+        'down_after_s', v_settings.down_after_s,
+        'up_after_checks', v_settings.up_after_checks),
+      'final_codes', (select g.capabilities -> 'final_codes' from whatsapp_monitor.gateways g
+                      where g.id = v_instance.gateway_id),
+      'version', v_instance.version,
+      'state', v_instance.state) end);
+end
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- Finish
+-- ------------------------------------------------------------------------------------------------
+
+-- Writes what follows from an event, as finish_tick writes what a tick found: where the version is the
+-- one that the caller started from. Where somebody else has written meanwhile the row comes back, and
+-- the caller applies the event to that. The next check is brought forward, but whoever holds a lease
+-- keeps it. Idempotent by event_id.
+--
+-- request: {event_id, instance_id, result: as those of finish_tick, or null, qr_code: text or null}
+-- answer:  {outcome: "written" | "gone"} or {outcome: "stale", version, state}
+create or replace function public.whatsapp_monitor_finish_event(request jsonb)
+returns jsonb
+language plpgsql security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_event    uuid  := request ->> 'event_id';
+  v_result   jsonb := nullif(request -> 'result', 'null');
+  v_instance whatsapp_monitor.instances;
+begin
+  if v_event is null then
+    raise exception 'event_id is required' using errcode = '22023';
+  end if;
+  select * into v_instance from whatsapp_monitor.instances i
+  where i.id = (request ->> 'instance_id')::bigint and i.removed_at is null
+  for update;
+  if not found then
+    return jsonb_build_object('outcome', 'gone');
+  end if;
+
+  update whatsapp_monitor.instances i
+  set qr_code = request ->> 'qr_code', qr_code_at = clock_timestamp()
+  where i.id = v_instance.id and request ->> 'qr_code' is not null;
+
+  if v_result is null and request ->> 'qr_code' is null then
+    update whatsapp_monitor.instances i
+    set due_at = clock_timestamp()
+    where i.id = v_instance.id and i.lease_tick is null and i.due_at > clock_timestamp();
+  elsif v_result is null then
+    perform whatsapp_monitor.write_back(array[v_instance.id]);
+  elsif v_instance.told_by is distinct from v_event then
+    v_result := v_result || jsonb_build_object('fence', v_instance.fence);
+    if whatsapp_monitor.write_results(v_event, jsonb_build_array(v_result), from_event => true) = '{}' then
+      return jsonb_build_object(
+        'outcome', 'stale', 'version', v_instance.version, 'state', v_instance.state);
+    end if;
+    perform whatsapp_monitor.write_back(array[v_instance.id]);
+  end if;
+  return jsonb_build_object('outcome', 'written');
+end
+$$;
+
+-- WhatsApp connection monitor: would an event arrive? An event of our own goes the way that gateways'
+-- events go, through the public URL, with a secret that is no instance's.
+
+create table if not exists whatsapp_monitor.receiver_test (
+  only_row   boolean primary key default true check (only_row),
+  secret     text not null default whatsapp_monitor.new_secret(),
+  sent_at    timestamptz not null default '-infinity',
+  request_id bigint,
+  problem    text,
+  arrived_at timestamptz
+);
+comment on table whatsapp_monitor.receiver_test is
+  'The last event that we sent to our own receiver: the secret that came with it, pg_net''s number or what kept it from being sent, and when it arrived.';
+insert into whatsapp_monitor.receiver_test default values on conflict do nothing;
+
+-- Where gateways reach our receiver; null where nobody has said where the function is.
+create or replace function whatsapp_monitor.receiver_url()
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select regexp_replace(whatsapp_monitor.trigger_url(), '/whatsapp/monitor/start$', '/whatsapp/webhook')
+$$;
+
+-- Sends an event to our own receiver. Some seconds later the checklist tells what became of it:
+--
+--   select whatsapp_monitor.test_receiver();
+create or replace function whatsapp_monitor.test_receiver()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_secret  text := whatsapp_monitor.new_secret();
+  v_request bigint;
+  v_problem text;
+begin
+  begin
+    if whatsapp_monitor.receiver_url() is null then
+      v_problem := 'no_url';
+    else
+      v_request := net.http_post(
+        url                  := whatsapp_monitor.receiver_url(),
+        body                 := '{"event": "monitor.test", "data": null}',
+        headers              := jsonb_build_object('Content-Type', 'application/json',
+                                                   'x-monitor-webhook-secret', v_secret),
+        timeout_milliseconds := 5000);
+    end if;
+  exception when others then
+    v_problem := sqlstate;
+  end;
+  update whatsapp_monitor.receiver_test
+  set secret = v_secret, sent_at = clock_timestamp(), request_id = v_request, problem = v_problem,
+      arrived_at = null;
+end
+$$;
+
+-- Once an hour, where there are webhooks that depend on it. Spoils nothing when it fails.
+create or replace function whatsapp_monitor.test_receiver_if_due()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if exists (select from whatsapp_monitor.receiver_test t
+             where t.sent_at <= clock_timestamp() - interval '1 hour')
+     and exists (select from whatsapp_monitor.webhooks) then
+    perform whatsapp_monitor.test_receiver();
+  end if;
+exception when others then
+  raise warning 'whatsapp_monitor: no test of the receiver: %', sqlstate;
+end
+$$;
+
+-- Takes note that the test's event arrived. Answers whether it was that.
+create or replace function whatsapp_monitor.is_receiver_test(digest text)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update whatsapp_monitor.receiver_test t
+  set arrived_at = clock_timestamp()
+  where whatsapp_monitor.digest_of(t.secret) = digest
+    and t.sent_at > clock_timestamp() - interval '10 minutes';
+  return found;
+end
+$$;
+
+-- Whether the receiver takes events, by the last test.
+create or replace function whatsapp_monitor.check_receiver()
+returns table (check_name text, ok boolean, detail text, fix text)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_test    whatsapp_monitor.receiver_test;
+  v_status  integer;
+  v_late    boolean;
+  v_error   text;
+  v_content text;
+  v_again   constant text := 'select whatsapp_monitor.test_receiver(); -- e veja de novo em 10 segundos';
+  v_deploy  constant text := 'supabase functions deploy rendizy-server --no-verify-jwt';
+begin
+  check_name := 'webhook recebe';
+  select * into strict v_test from whatsapp_monitor.receiver_test;
+  if v_test.request_id is not null and to_regclass('net._http_response') is not null then
+    select a.status_code, a.timed_out, a.error_msg, a.content
+    into v_status, v_late, v_error, v_content
+    from net._http_response a
+    where a.id = v_test.request_id and a.created > v_test.sent_at - interval '1 minute';
+  end if;
+  ok := case when v_test.arrived_at is not null then v_status is null or v_status between 200 and 299
+             when v_test.sent_at > clock_timestamp() - interval '30 seconds' then null
+             when v_test.sent_at = '-infinity' then null
+             else false end;
+  select w.detail, w.fix into detail, fix
+  from (values
+    (ok, 'Um evento de teste chegou pela URL pública.', null),
+    (v_test.sent_at = '-infinity', 'Ainda não testado.', v_again),
+    (ok is null, 'O evento de teste está a caminho.', v_again),
+    (v_test.problem = 'no_url', 'Não se sabe onde está a função.',
+     $f$update whatsapp_monitor.settings set function_url = 'https://SEU-PROJETO.supabase.co';$f$),
+    (v_test.problem is not null, 'O pg_net recusou o pedido: ' || v_test.problem,
+     whatsapp_monitor.paste_again()),
+    (v_late, 'O receptor não respondeu em 5 s.', v_deploy),
+    (v_error is not null, 'Ninguém atende em ' || whatsapp_monitor.receiver_url(), v_deploy),
+    (v_status = 401 and v_content !~ 'segredo do webhook',
+     '401: quem recusou foi o Supabase, antes da função: verify_jwt está ligado, e cada evento se '
+     'perde. Execute a correção no terminal.', v_deploy),
+    (v_status between 300 and 399,
+     v_status || ': o endereço redireciona, e a Evolution não entrega a redirecionamentos.', v_deploy),
+    (v_status in (400, 401, 403, 404, 422),
+     v_status || ': cada evento se perde para sempre. A função é de uma versão sem receptor, ou não é '
+     'esta.', v_deploy),
+    (v_status between 200 and 299,
+     v_status || ', mas o evento não chegou ao banco: outra função está nesse endereço.', v_deploy),
+    (v_status is not null, v_status || ': a função falhou; a Evolution tentará de novo.', v_deploy),
+    (true, 'O evento de teste não teve resposta.', v_again)
+  ) as w (holds, detail, fix)
+  where w.holds
+  limit 1;
+  if v_test.sent_at > '-infinity' then
+    detail := format('%s (%s)', detail, whatsapp_monitor.ago(v_test.sent_at));
+  end if;
+  return next;
+end
+$$;
 
 -- WhatsApp connection monitor: how everything is, for people and programs.
 
@@ -4471,7 +4966,7 @@ as $$
 declare
   v_check text;
 begin
-  foreach v_check in array '{extensions,job,runs,url,token,calls,refusals,ticks,instances,sources,people,bounds}'::text[] loop
+  foreach v_check in array '{extensions,job,runs,url,token,calls,refusals,receiver,ticks,instances,sources,people,bounds}'::text[] loop
     begin
       return query execute format(
         'select c.check_name, c.ok, c.detail, case when not c.ok then c.fix end

@@ -1,13 +1,11 @@
 //! Who is calling. Closed by default; wrong, missing and expired look alike.
 
-use std::fmt::Write;
-
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Context;
 use crate::environment::Environment;
 use crate::store::tick::Caller;
-use crate::web::crypto::sha256;
+use crate::web::crypto::{sha256, sha256_hex};
 
 /// What a caller presents, by the door it comes through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,8 +85,8 @@ fn is_one_of(presented: &str, expected: &[String]) -> bool {
         .into()
 }
 
-/// A token that the database made is 64 hex digits.
-fn has_the_shape_of_a_token(token: &str) -> bool {
+/// A token or a secret that the database made is 64 hex digits.
+pub fn has_the_shape_of_a_token(token: &str) -> bool {
     token.len() == 64
         && token
             .bytes()
@@ -97,14 +95,7 @@ fn has_the_shape_of_a_token(token: &str) -> bool {
 
 /// What is known of a token where the token itself must not be: its SHA-256, in hex.
 pub fn digest(token: &str) -> String {
-    hex(&sha256(token))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    sha256_hex(token)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! | `/whatsapp/monitor/health` | [`health`] |
 //! | `/whatsapp/monitor/drill` | [`drill`] |
 //! | `/whatsapp/status`, `/channels/whatsapp/status`, `/chat/channels/whatsapp/status` | [`poll`] |
+//! | `/whatsapp/webhook`, `/whatsapp/webhook/{event}` | [`webhook`] |
 //!
 //! Who triggers is [`source`]'s to tell; whoever is refused is counted by [`refusals`].
 
@@ -22,6 +23,7 @@ pub mod route;
 pub mod source;
 pub mod start;
 pub mod status;
+pub mod webhook;
 
 use js_sys::{Function, Promise};
 use wasm_bindgen::JsValue;
@@ -112,6 +114,10 @@ async fn reply(
         Resource::Poll => poll::answer(&context, Form::Frontend).await,
         Resource::ChannelPoll | Resource::ChatPoll => poll::answer(&context, Form::Chat).await,
         Resource::Drill => drill::answer(&context).await,
+        Resource::Webhook => {
+            let path = context.url.pathname();
+            webhook::answer(&context, route::event(&path)).await
+        }
     };
     if method == Method::Head {
         reply.without_body()

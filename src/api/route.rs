@@ -40,11 +40,13 @@ pub enum Resource {
     ChatPoll,
     /// Panics on demand; only where the environment says so.
     Drill,
+    /// Takes events from gateways.
+    Webhook,
 }
 
 impl Resource {
     /// All of them.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Start,
         Self::Status,
         Self::Health,
@@ -52,6 +54,7 @@ impl Resource {
         Self::ChannelPoll,
         Self::ChatPoll,
         Self::Drill,
+        Self::Webhook,
     ];
 
     /// Whether it accepts this verb.
@@ -61,7 +64,9 @@ impl Resource {
             Self::Status | Self::Health | Self::Poll => {
                 matches!(method, Method::Get | Method::Head)
             }
-            Self::ChannelPoll | Self::ChatPoll | Self::Drill => matches!(method, Method::Post),
+            Self::ChannelPoll | Self::ChatPoll | Self::Drill | Self::Webhook => {
+                matches!(method, Method::Post)
+            }
         }
     }
 
@@ -70,7 +75,7 @@ impl Resource {
         match self {
             Self::Start => "POST, GET, HEAD, OPTIONS",
             Self::Status | Self::Health | Self::Poll => "GET, HEAD, OPTIONS",
-            Self::ChannelPoll | Self::ChatPoll | Self::Drill => "POST, OPTIONS",
+            Self::ChannelPoll | Self::ChatPoll | Self::Drill | Self::Webhook => "POST, OPTIONS",
         }
     }
 
@@ -84,6 +89,7 @@ impl Resource {
             Self::ChannelPoll => "/channels/whatsapp/status",
             Self::ChatPoll => "/chat/channels/whatsapp/status",
             Self::Drill => "/whatsapp/monitor/drill",
+            Self::Webhook => "/whatsapp/webhook",
         }
     }
 
@@ -120,10 +126,26 @@ pub fn public(path: &str) -> Option<String> {
     told.then(|| format!("{FUNCTIONS}{path}"))
 }
 
+/// The words below the webhook's path that are routes of the system that this one replaces.
+const LEGACY_WORDS: [&str; 3] = ["setup", "status", "events"];
+
+/// The event that the path of the webhook names behind it, where the gateway was told to put it there.
+pub fn event(path: &str) -> Option<&str> {
+    let (before, name) = path.rsplit_once('/')?;
+    let named = before.ends_with(Resource::Webhook.path())
+        && !name.is_empty()
+        && !LEGACY_WORDS.contains(&name);
+    named.then_some(name)
+}
+
 /// What a path names. Before the resource there may be `/functions/v1`, the function's slug
 /// (whatever it was deployed as), and after the slug the legacy segment.
 pub fn resource(path: &str, drill: bool) -> Option<Resource> {
     let path = path.strip_prefix(FUNCTIONS).unwrap_or(path);
+    let path = match event(path) {
+        Some(name) => &path[..path.len() - name.len() - 1],
+        None => path,
+    };
     let own = |path: &str| {
         Resource::ALL
             .into_iter()
@@ -174,6 +196,34 @@ mod tests {
             resource("/rendizy-server/chat/whatsapp/status", false),
             None
         );
+    }
+
+    #[test]
+    fn the_webhook_may_name_its_event() {
+        for (path, named) in [
+            ("/rendizy-server/whatsapp/webhook", None),
+            (
+                "/whatsapp/webhook/connection-update",
+                Some("connection-update"),
+            ),
+            (
+                "/functions/v1/s/make-server-67caf26a/whatsapp/webhook/call",
+                Some("call"),
+            ),
+        ] {
+            assert_eq!(resource(path, false), Some(Resource::Webhook), "{path}");
+            assert_eq!(event(path), named, "{path}");
+        }
+        for path in [
+            "/whatsapp/webhook/",
+            "/whatsapp/webhook/setup",
+            "/s/whatsapp/webhook/status",
+            "/s/whatsapp/webhook/a/b",
+            "/a/b/whatsapp/webhook/call",
+            "/whatsapp/monitor/start/call",
+        ] {
+            assert_eq!(resource(path, false), None, "{path}");
+        }
     }
 
     #[test]

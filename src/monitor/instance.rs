@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::event::Told;
 use super::look::Look;
 use super::observation::{Fault, Integration, MemoryState, Observation, Row, RowStatus, Socket};
 use super::reading::{Reading, read};
@@ -63,6 +64,10 @@ pub struct Instance {
     /// When an action made things worse: from then on nothing is done, until a person says so or it
     /// was open for an hour.
     pub halted_at: Option<Timestamp>,
+    /// The last event that counted.
+    pub told: Option<Told>,
+    /// When drops were shown because an event told of them.
+    pub told_drops: Changes,
 }
 
 impl Default for Instance {
@@ -88,6 +93,8 @@ impl Default for Instance {
             probed_at: None,
             socket_missing: None,
             halted_at: None,
+            told: None,
+            told_drops: Changes::default(),
         }
     }
 }
@@ -267,7 +274,7 @@ impl Instance {
     }
 
     /// The reason where the connection comes and goes.
-    fn unstable(&self, at: Timestamp, settings: &Settings) -> Option<Reason> {
+    pub(super) fn unstable(&self, at: Timestamp, settings: &Settings) -> Option<Reason> {
         self.changes.flapping(at, settings).then(|| {
             self.halted_at
                 .map_or(Reason::Unstable, |_| Reason::MadeWorse)
@@ -294,7 +301,7 @@ impl Instance {
     /// A bad check that only a person can mend. An end of the session counts at once: the row
     /// confirms the state. Everything else counts as every outage does, where somebody was cut off:
     /// an instance that waits for its first scan was never connected.
-    fn needs_person(self, reason: Reason, at: Timestamp, settings: &Settings) -> Self {
+    pub(super) fn needs_person(self, reason: Reason, at: Timestamp, settings: &Settings) -> Self {
         let (status, ended) = match reason {
             Reason::Final(FinalReason::LoggedOut | FinalReason::ConnectionLost)
             | Reason::LoggedOut => (Status::WaitingQr, true),
@@ -368,7 +375,7 @@ impl Instance {
     }
 
     /// Shows a status, `since` then unless it is shown already.
-    fn shown(self, status: Status, reason: Option<Reason>, since: Timestamp) -> Self {
+    pub(super) fn shown(self, status: Status, reason: Option<Reason>, since: Timestamp) -> Self {
         let since = if self.status == status && self.since.is_some() {
             self.since
         } else {

@@ -13,6 +13,7 @@
 //! | [`status`] | what is shown and stored |
 //! | [`reason`] | why, in plain words |
 //! | [`diagnosis`] | the same, in words for people |
+//! | [`event`] | what a gateway tells unasked |
 //! | [`instance`] | what is remembered of an instance between two checks |
 //! | [`look`] | when the stored row is worth asking for |
 //! | [`streak`] | checks of one kind in a row |
@@ -32,6 +33,7 @@ pub mod budget;
 pub mod capabilities;
 pub mod check;
 pub mod diagnosis;
+pub mod event;
 pub mod gateway;
 pub mod instance;
 pub mod jitter;
@@ -52,6 +54,7 @@ pub use attempt::{Ack, Action, Attempt, Grounds, Verdict};
 pub use budget::Budget;
 pub use capabilities::Capabilities;
 pub use check::{Answer, Check, Question};
+pub use event::{Effect, Event, Told};
 pub use gateway::{Finding, Gateway, Standing, Tally};
 pub use instance::Instance;
 pub use look::Look;

@@ -33,8 +33,8 @@ pub enum FinalReason {
 
 /// The disconnect codes after which a gateway deletes the session and dials no more. After every
 /// other code it redials by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
-#[serde(into = "&'static [u16]")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "&'static [u16]", from = "Vec<u16>")]
 pub enum FinalCodes {
     /// 401 alone.
     LoggedOut,
@@ -68,6 +68,16 @@ impl FinalCodes {
             408 => Some(FinalReason::ConnectionLost),
             _ => None,
         }
+    }
+}
+
+/// Codes that are none of these lists are those of most gateways.
+impl From<Vec<u16>> for FinalCodes {
+    fn from(codes: Vec<u16>) -> Self {
+        [Self::LoggedOut, Self::Refused, Self::RefusedOrLost]
+            .into_iter()
+            .find(|known| known.codes() == codes)
+            .unwrap_or_default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Postgres, through PostgREST's remote procedure calls.
 
 pub mod alerts;
+pub mod events;
 pub mod health;
 pub mod ledger;
 pub mod memory;

@@ -1,6 +1,7 @@
 //! How an answer begins.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 /// What an answer names first. It decides how the rest is read, here and not by serde's tags: their
@@ -22,10 +23,18 @@ impl Outcome {
     /// # Errors
     /// Where it names none.
     pub fn of(answer: &RawValue) -> serde_json::Result<Self> {
-        #[derive(Deserialize)]
-        struct Head {
-            outcome: Outcome,
-        }
-        serde_json::from_str::<Head>(answer.get()).map(|head| head.outcome)
+        named(answer)
     }
+}
+
+/// The outcome that an answer names, where it has some of its own.
+///
+/// # Errors
+/// Where it names none.
+pub fn named<T: DeserializeOwned>(answer: &RawValue) -> serde_json::Result<T> {
+    #[derive(Deserialize)]
+    struct Head<T> {
+        outcome: T,
+    }
+    serde_json::from_str::<Head<T>>(answer.get()).map(|head| head.outcome)
 }

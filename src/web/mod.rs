@@ -4,4 +4,5 @@ pub mod body;
 pub mod console;
 pub mod crypto;
 pub mod fetch;
+pub mod json;
 pub mod performance;

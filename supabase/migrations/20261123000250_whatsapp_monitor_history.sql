@@ -203,10 +203,12 @@ declare
   c_batch   constant integer := 5000;
   v_history timestamptz;
   v_ledger  timestamptz;
+  v_message timestamptz;
 begin
   select clock_timestamp() - make_interval(days => t.history_days),
-         clock_timestamp() - make_interval(days => t.ledger_days)
-  into strict v_history, v_ledger
+         clock_timestamp() - make_interval(days => t.ledger_days),
+         clock_timestamp() - make_interval(days => t.message_days)
+  into strict v_history, v_ledger, v_message
   from whatsapp_monitor.settings t;
 
   delete from whatsapp_monitor.status_changes c
@@ -232,6 +234,11 @@ begin
   delete from whatsapp_monitor.polls p
   where p.organization_id in (select organization_id from whatsapp_monitor.polls
                               where checked_at < v_ledger limit c_batch);
+  -- Of these there may be more in an hour.
+  delete from whatsapp_monitor.messages m
+  where (m.instance_id, m.message_id) in (select instance_id, message_id
+                                          from whatsapp_monitor.messages
+                                          where received_at < v_message limit 10 * c_batch);
 end
 $$;
 

@@ -165,6 +165,7 @@ begin
   -- pg_net keeps its answers as long.
   delete from whatsapp_monitor.requests where at < clock_timestamp() - interval '6 hours';
   perform whatsapp_monitor.clean_up_runs_if_due();
+  perform whatsapp_monitor.test_receiver_if_due();
   return v_request;
 end
 $$;

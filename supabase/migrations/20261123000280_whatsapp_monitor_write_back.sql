@@ -4,6 +4,13 @@
 -- what they say at present, because others write there too. Whatever goes wrong in these tables stays
 -- there: our own state commits, the row is tried again at the next check, and write_backs shows it.
 
+-- The QR code of the moment: somebody is to scan it there.
+alter table whatsapp_monitor.instances
+  add column if not exists qr_code    text check (length(qr_code) <= 65536),
+  add column if not exists qr_code_at timestamptz;
+comment on column whatsapp_monitor.instances.qr_code is
+  'The QR code that was last told of while a person must scan, kept for as long as that is so; it holds for some 45 seconds.';
+
 -- ------------------------------------------------------------------------------------------------
 -- What a row should say
 -- ------------------------------------------------------------------------------------------------
@@ -22,6 +29,23 @@ as $$
     else
       'A conexão com o WhatsApp não está funcionando.'
   end) end
+$$;
+
+-- The columns that show a QR code, in either table, as far as we know one; a null in it: kept. One that
+-- somebody else has put there stays where ours is too old to be scanned.
+create or replace function whatsapp_monitor.wanted_qr_code(
+  present jsonb, instance whatsapp_monitor.instances)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select case when instance.status = 'waiting_qr'
+                   and instance.qr_code_at > clock_timestamp() - interval '1 minute'
+                   and instance.qr_code is distinct from
+                       coalesce(present ->> 'qr_code', present ->> 'whatsapp_qr_code')
+    then jsonb_build_object('whatsapp_qr_code', instance.qr_code, 'qr_code', instance.qr_code,
+                            'qr_code_updated_at', instance.qr_code_at)
+    else '{}' end
 $$;
 
 -- What has to change in a row of the user's table (as jsonb) so that it says what we know of the
@@ -101,7 +125,7 @@ begin
     end;
   end if;
 
-  v_wanted := jsonb_strip_nulls(v_wanted);
+  v_wanted := jsonb_strip_nulls(v_wanted || whatsapp_monitor.wanted_qr_code(present, instance));
   if v_status <> 'connecting' then
     v_wanted := v_wanted || jsonb_build_object(
       case source_table when 'channel_instances' then 'error_message'

@@ -222,6 +222,63 @@ $$;
 -- Finish
 -- ------------------------------------------------------------------------------------------------
 
+-- Writes results to their instances, each where the fence is the last one and the version is the one
+-- that it was made from, and what was so far down in the history. A tick has checked: it is given what
+-- it holds back. An event is no check: it brings the next one forward, and leaves the lease to
+-- whoever holds it. Gives what was written.
+create or replace function whatsapp_monitor.write_results(
+  writer uuid, results jsonb, from_event boolean default false)
+returns bigint[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_interval interval;
+  v_written  bigint[];
+begin
+  select make_interval(secs => t.interval_s) into strict v_interval
+  from whatsapp_monitor.settings t;
+
+  perform whatsapp_monitor.record_history(writer, results);
+
+  with written as (
+    update whatsapp_monitor.instances i
+    set status       = r.status,
+        status_since = to_timestamp(r.since_ms / 1000.0),
+        is_down      = coalesce(r.is_down, false),
+        reason_code  = r.reason ->> 'code',
+        reason_text  = r.reason ->> 'text',
+        phone_number        = coalesce(r.phone_number, i.phone_number),
+        profile_name        = coalesce(r.profile_name, i.profile_name),
+        profile_picture_url = coalesce(r.profile_picture_url, i.profile_picture_url),
+        qr_code      = case when r.status = 'waiting_qr' then i.qr_code end,
+        state        = r.state,
+        version      = i.version + 1,
+        -- What was concluded without asking comes first the next time.
+        checked_at   = case when r.asked then to_timestamp(r.checked_ms / 1000.0)
+                            else i.checked_at end,
+        decision     = case when from_event then i.decision else r.decision end,
+        checked_by   = case when from_event then i.checked_by else writer end,
+        told_by      = case when from_event then writer else i.told_by end,
+        due_at       = case when not from_event
+                              then i.claimed_at + v_interval - interval '5 seconds'
+                            when i.lease_tick is null then least(i.due_at, clock_timestamp())
+                            else i.due_at end,
+        lease_tick   = case when from_event then i.lease_tick end,
+        lease_until  = case when from_event then i.lease_until end
+    from jsonb_to_recordset(results)
+      as r (id bigint, fence bigint, version bigint, status text, since_ms bigint, reason jsonb,
+            state jsonb, checked_ms bigint, asked boolean, is_down boolean, phone_number text,
+            profile_name text, profile_picture_url text, decision text)
+    where i.id = r.id and i.fence = r.fence and i.version = r.version
+      and (from_event or i.checked_by is distinct from writer)
+    returning i.id
+  )
+  select coalesce(array_agg(id), '{}') into v_written from written;
+  return v_written;
+end
+$$;
+
 -- Writes what a tick found, releases what it holds, and closes it.
 --
 -- A result is written where the tick's fence is the last one and the version is the one that the
@@ -256,7 +313,6 @@ set timezone = 'UTC'
 as $$
 declare
   v_tick       uuid     := request ->> 'tick_id';
-  v_interval   interval;
   v_new        bigint[];
   v_written    jsonb;
   v_stale      jsonb;
@@ -267,9 +323,6 @@ begin
   if v_tick is null then
     raise exception 'tick_id is required' using errcode = '22023';
   end if;
-  select make_interval(secs => t.interval_s) into strict v_interval
-  from whatsapp_monitor.settings t;
-
   -- Always in the same order, so that two ticks never wait for each other.
   perform from whatsapp_monitor.instances i
   where i.id in (select (r ->> 'id')::bigint from jsonb_array_elements(
@@ -282,37 +335,7 @@ begin
   from jsonb_to_recordset(coalesce(request -> 'carried_over', '[]')) as c (id bigint, fence bigint)
   where i.id = c.id and i.fence = c.fence and i.lease_tick = v_tick;
 
-  perform whatsapp_monitor.record_history(v_tick, coalesce(request -> 'results', '[]'));
-
-  with written as (
-    update whatsapp_monitor.instances i
-    set status       = r.status,
-        status_since = to_timestamp(r.since_ms / 1000.0),
-        is_down      = coalesce(r.is_down, false),
-        reason_code  = r.reason ->> 'code',
-        reason_text  = r.reason ->> 'text',
-        phone_number        = coalesce(r.phone_number, i.phone_number),
-        profile_name        = coalesce(r.profile_name, i.profile_name),
-        profile_picture_url = coalesce(r.profile_picture_url, i.profile_picture_url),
-        decision     = r.decision,
-        state        = r.state,
-        version      = i.version + 1,
-        -- What was concluded without asking comes first the next time.
-        checked_at   = case when r.asked then to_timestamp(r.checked_ms / 1000.0)
-                            else i.checked_at end,
-        checked_by   = v_tick,
-        due_at       = i.claimed_at + v_interval - interval '5 seconds',
-        lease_tick   = null,
-        lease_until  = null
-    from jsonb_to_recordset(coalesce(request -> 'results', '[]'))
-      as r (id bigint, fence bigint, version bigint, status text, since_ms bigint, reason jsonb,
-            state jsonb, checked_ms bigint, asked boolean, is_down boolean, phone_number text,
-            profile_name text, profile_picture_url text, decision text)
-    where i.id = r.id and i.fence = r.fence and i.version = r.version
-      and i.checked_by is distinct from v_tick
-    returning i.id
-  )
-  select coalesce(array_agg(id), '{}') into v_new from written;
+  v_new := whatsapp_monitor.write_results(v_tick, coalesce(request -> 'results', '[]'));
 
   select coalesce(jsonb_agg(i.id) filter (where i.checked_by = v_tick), '[]'),
          coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'version', i.version, 'state', i.state))

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 use whatsapp_monitor::monitor::{
-    Action, Attempt, Changes, ConfigFault, Evidence, Fault, FinalCodes, FinalReason, Gateway,
-    GatewayFault, Grounds, Heard, Instance, Integration, Look, MemoryState, Observation, Profile,
-    Reading, Reason, RecordedReason, Row, RowStatus, Settings, Socket, Standing, Status, Steady,
-    Streak, Timestamp, Verdict,
+    Action, Attempt, Changes, ConfigFault, Event, Evidence, Fault, FinalCodes, FinalReason,
+    Gateway, GatewayFault, Grounds, Heard, Instance, Integration, Look, MemoryState, Observation,
+    Profile, Reading, Reason, RecordedReason, Row, RowStatus, Settings, Socket, Standing, Status,
+    Steady, Streak, Timestamp, Told, Verdict,
 };
 
 pub const NOON_MS: i64 = 1_795_435_200_000;
@@ -181,6 +181,34 @@ pub fn changes(moment: BoxedStrategy<Timestamp>) -> impl Strategy<Value = Change
     ]
 }
 
+pub fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        select(vec![
+            Event::Connecting,
+            Event::Open,
+            Event::Closed(None),
+            Event::LoggedOut,
+            Event::QrCode,
+            Event::QrLimit,
+            Event::Removed,
+        ]),
+        select(vec![401, 402, 403, 406, 408, 428]).prop_map(|code| Event::Closed(Some(code))),
+        recorded_reason().prop_map(Event::Ended),
+    ]
+}
+
+/// When an event was by its gateway's clock.
+pub fn sent_ms() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        4 => (-5_000_000..5_000_000_i64).prop_map(|ms| NOON_MS + ms),
+        1 => any::<i64>(),
+    ]
+}
+
+pub fn told() -> impl Strategy<Value = Told> {
+    (sent_ms(), event()).prop_map(|(sent_ms, event)| Told { sent_ms, event })
+}
+
 /// A memory of which no two parts need to agree.
 pub fn instance(moment: BoxedStrategy<Timestamp>) -> impl Strategy<Value = Instance> {
     use prop::option::of;
@@ -208,8 +236,9 @@ pub fn instance(moment: BoxedStrategy<Timestamp>) -> impl Strategy<Value = Insta
         of(look),
         integration(),
     );
-    (shown, counted, moments, row, of(steady), changes(m())).prop_map(
-        |(shown, counted, moments, row, steady, changes)| Instance {
+    let told = (changes(m()), of(told()), changes(m()));
+    (shown, counted, moments, row, of(steady), told).prop_map(
+        |(shown, counted, moments, row, steady, told)| Instance {
             status: shown.0,
             since: shown.1,
             reason: shown.2,
@@ -228,7 +257,9 @@ pub fn instance(moment: BoxedStrategy<Timestamp>) -> impl Strategy<Value = Insta
             last_look: row.2,
             integration: row.3,
             steady,
-            changes,
+            changes: told.0,
+            told: told.1,
+            told_drops: told.2,
         },
     )
 }

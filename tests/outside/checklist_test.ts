@@ -31,6 +31,7 @@ const NAMES = [
   "token do ambiente",
   "chamadas",
   "recusas",
+  "webhook recebe",
   "ticks",
   "pontualidade",
   "pg_cron em serviço",
@@ -76,6 +77,8 @@ async function running(project: Project): Promise<void> {
   await ledger.finish(begun, begun.instances.map((each) => result(each)));
   await database.exec(`
     update whatsapp_monitor.instances set checked_at = now();
+    update whatsapp_monitor.receiver_test
+    set sent_at = now() - interval '1 min', arrived_at = now() - interval '59 s';
     insert into whatsapp_monitor.ticks
       (id, run_id, source, caller, claimed, started_at, finished_at, late_ms, lease_until)
     select id, id, 'pg_cron', 'token', 1, at, at, 200, at
@@ -285,6 +288,40 @@ const BREAKS: Break[] = [
       `insert into whatsapp_monitor.refusals values (now(), 'cron_job_org', 'bad_token', 3)`,
     ],
     says: /cron_job_org, 3 vezes \(token errado\)/,
+  },
+
+  ...([
+    ['status_code = 401, content = \'{"message":"Missing authorization header"}\'', /verify_jwt/],
+    ["status_code = 404", /^404: cada evento se perde/],
+    ["status_code = 301", /redireciona/],
+    ["status_code = 200", /não chegou ao banco/],
+    ["status_code = 503", /tentará de novo/],
+    ["status_code = null, timed_out = true", /não respondeu em 5 s/],
+    ["status_code = null, error_msg = 'Couldn''t connect'", /^Ninguém atende .*whatsapp.webhook/],
+  ] as const).map(([answer, says]): Break => ({
+    row: "webhook recebe",
+    by: [
+      `update whatsapp_monitor.receiver_test
+       set arrived_at = null, request_id = (select max(id) from net._http_response)`,
+      `update net._http_response set ${answer}`,
+    ],
+    says,
+  })),
+  {
+    row: "webhook recebe",
+    by: ["update whatsapp_monitor.receiver_test set arrived_at = null, problem = 'no_url'"],
+    says: /^Não se sabe onde/,
+  },
+  {
+    row: "webhook recebe",
+    by: ["update whatsapp_monitor.receiver_test set arrived_at = null"],
+    says: /não teve resposta/,
+  },
+  {
+    row: "webhook recebe",
+    by: ["update whatsapp_monitor.receiver_test set arrived_at = null, sent_at = '-infinity'"],
+    says: /^Ainda não testado/,
+    ok: null,
   },
 
   { row: "ticks", by: silence("true"), says: /O último há 10 min/ },

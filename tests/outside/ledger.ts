@@ -130,9 +130,10 @@ export class Ledger {
         whatsapp_monitor.status_changes, whatsapp_monitor.outages, whatsapp_monitor.alerts,
         whatsapp_monitor.days, whatsapp_monitor.refusals, whatsapp_monitor.requests,
         whatsapp_monitor.heartbeat, whatsapp_monitor.environment, whatsapp_monitor.installation,
-        whatsapp_monitor.webhooks,
-        whatsapp_monitor.polls,
+        whatsapp_monitor.webhooks, whatsapp_monitor.messages, whatsapp_monitor.polls,
+        whatsapp_monitor.receiver_test,
         public.organization_channel_config;
+      insert into whatsapp_monitor.receiver_test default values;
       insert into whatsapp_monitor.settings default values;
       insert into whatsapp_monitor.source_sync default values;
       insert into whatsapp_monitor.installation default values;

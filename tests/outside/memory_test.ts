@@ -176,6 +176,13 @@ function finishTick({ max_alerts, heartbeat, report: wanted, results }: Finish) 
   };
 }
 
+/** Whose event it is. */
+function beginEvent({ state }: { state: boolean }) {
+  const settings = SETTINGS;
+  const instance = { id: 1, now_ms: 1_767_225_600_000, settings, version: 0, state: null };
+  return { outcome: "accepted", noted: turn([true, false]), instance: state ? instance : null };
+}
+
 let settled = 0;
 
 function settleAlerts({ alerts }: { alerts: { id: string; delivered: boolean }[] }) {
@@ -194,6 +201,9 @@ globalThis.fetch = async (input) => {
       finish_tick: finishTick,
       settle_alerts: settleAlerts,
       record_actions: () => ({ granted: [], refused: [] }),
+      begin_event: beginEvent,
+      finish_event: () =>
+        turn([{ outcome: "written" }, { outcome: "stale", version: 1, state: null }]),
       record_refusals: () => ({ recorded: 1 }),
       health: () => ({ interval_s: 30, age_ms: 12_345 }),
     };
@@ -253,6 +263,22 @@ async function ask(status: number, url: string, init: RequestInit = {}): Promise
   assert.equal(response.status, status, text);
 }
 
+const WEBHOOK = "http://127.0.0.1/rendizy-server/whatsapp/webhook";
+
+/** Events of a few instances. */
+const EVENTS = [
+  { event: "connection.update", instance: "loja", data: { state: "connecting" } },
+  { event: "connection.update", instance: "loja", data: { state: "open" } },
+  { event: "messages.upsert", data: { key: { id: "A" }, text: "x".repeat(20_000) } },
+  { event: "presence.update", data: null },
+];
+
+const deliver = () =>
+  ask(200, WEBHOOK, {
+    headers: { "x-monitor-webhook-secret": turn(["a", "b", "c"]).repeat(64) },
+    body: JSON.stringify(turn(EVENTS)),
+  });
+
 const stream = (text: string) => new Blob([text]).stream();
 
 /** What is refused, each for its own reason. */
@@ -265,6 +291,8 @@ const REFUSED: (() => Promise<void>)[] = [
   () => ask(400, `${START}?wait=maybe`),
   () => ask(404, `${START}/nowhere`),
   () => ask(405, START, { method: "DELETE" }),
+  () => ask(401, WEBHOOK, { body: "{}" }),
+  () => ask(400, WEBHOOK, { headers: { "x-monitor-webhook-secret": "a".repeat(64) } }),
   () => ask(204, START, { method: "OPTIONS" }),
 ];
 
@@ -275,6 +303,7 @@ async function run(triggers: number): Promise<void> {
       await ask(200, `${START}?wait=${index % 2 === 0}`, {
         body: turn([undefined, "{}", '{"organization_id":"loja"}']),
       });
+      await deliver();
       if (index % 2 === 0) await turn(REFUSED)();
       else await ask(200, HEALTH, { method: turn(["GET", "HEAD"]) });
     }));

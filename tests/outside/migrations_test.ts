@@ -31,6 +31,7 @@ const DEFAULTS = {
   attempts_per_hour: 5,
   probe_every_s: 1800,
   zombie_probe_every_s: 600,
+  message_days: 30,
 };
 /** What a tick found: the session has ended, which opens an outage. */
 const ENDED = (id: number, fence: number) => ({
@@ -51,6 +52,8 @@ const CALLS = [
   "begin_tick",
   "record_actions",
   "finish_tick",
+  "begin_event",
+  "finish_event",
   "record_refusals",
   "settle_alerts",
   "settle_heartbeat",
@@ -179,6 +182,10 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
       [id],
     );
     await database.query("insert into whatsapp_monitor.webhooks (instance_id) values ($1)", [id]);
+    await database.query(
+      "insert into whatsapp_monitor.messages (instance_id, message_id) values ($1, 'm')",
+      [id],
+    );
     await database.exec(`
       insert into whatsapp_monitor.write_backs
       select source_table, source_id, now(), now(), 1, 'error' from whatsapp_monitor.sources`);

@@ -23,7 +23,7 @@ const FIRST_MOMENT_MS = 1e12;
 /**
  * Lets so many seconds pass: everything that the monitor remembers happened so much earlier, and
  * what was due in so many seconds is due now. Not while a tick is running. The gateway's own moments
- * are texts to the monitor, and stay.
+ * stay.
  */
 export async function passTime(database: Database, seconds: number): Promise<void> {
   await database.transaction(null, async (query) => {
@@ -59,5 +59,9 @@ function earlier(memory: unknown, ms: number): unknown {
   if (typeof memory === "number") return memory >= FIRST_MOMENT_MS ? memory - ms : memory;
   if (Array.isArray(memory)) return memory.map((each) => earlier(each, ms));
   if (typeof memory !== "object" || memory === null) return memory;
-  return Object.fromEntries(Object.entries(memory).map(([key, each]) => [key, earlier(each, ms)]));
+  const fields = Object.entries(memory);
+  return Object.fromEntries(
+    // The one moment of the gateway's that is a number.
+    fields.map(([key, each]) => [key, key === "sent_ms" ? each : earlier(each, ms)]),
+  );
 }

@@ -154,7 +154,7 @@ fn profile(row: &Value, [owner, picture]: [&str; 2]) -> Profile {
 }
 
 /// The number in an address such as `5511999990000:12@s.whatsapp.net`: E.164 has 15 digits at most.
-fn phone_number(owner: &str) -> Option<String> {
+pub(super) fn phone_number(owner: &str) -> Option<String> {
     let (user, server) = owner.split_once('@').unwrap_or((owner, PHONE_SERVER));
     let number = user.split(':').next()?;
     let plausible = (5..=15).contains(&number.len())
@@ -170,7 +170,7 @@ const PHONE_SERVER: &str = "s.whatsapp.net";
 const MAX_NAME_CHARS: usize = 100;
 
 /// A name without control characters, in one line of bounded length.
-fn shown_name(name: &str) -> Option<String> {
+pub(super) fn shown_name(name: &str) -> Option<String> {
     let printable: String = name
         .chars()
         .filter(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}'))
@@ -183,7 +183,7 @@ fn shown_name(name: &str) -> Option<String> {
 /// Bytes that the URL of a picture may have; WhatsApp's have some 300.
 const MAX_URL_BYTES: usize = 2_000;
 
-fn is_picture_url(url: &str) -> bool {
+pub(super) fn is_picture_url(url: &str) -> bool {
     let host = url
         .strip_prefix("https://")
         .or_else(|| url.strip_prefix("http://"));
@@ -206,7 +206,7 @@ fn recorded_reason(row: &Value) -> Option<RecordedReason> {
 
 /// What a gateway sends is stored, so it must be what it is said to be: a text of any length, or
 /// with a zero byte, would make the database refuse the whole tick.
-fn is_plausible_moment(text: &str) -> bool {
+pub(super) fn is_plausible_moment(text: &str) -> bool {
     (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

@@ -1,6 +1,8 @@
 //! Evolution API: 2.1 to 2.3, and 1.x and 2.4 as far as looking goes.
 
 pub mod answer;
+pub mod event;
+pub mod message;
 pub mod version;
 
 use gloo_net::http::Method;
