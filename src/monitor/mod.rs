@@ -21,6 +21,7 @@
 //! | [`attempt`] | what was done, and what it came to |
 //! | [`policy`] | what to do |
 //! | [`visit`] | all checks of a gateway in a tick, taken together |
+//! | [`webhook`] | what an instance's webhook should be, and what to do about it |
 //! | [`jitter`] | what differs from instance to instance |
 //! | [`reachability`] | when a silent gateway is left alone for the rest of a tick |
 
@@ -41,9 +42,10 @@ pub mod status;
 pub mod steady;
 pub mod time;
 pub mod visit;
+pub mod webhook;
 
 pub use attempt::{Ack, Action, Attempt, Grounds, Verdict};
-pub use capabilities::Capabilities;
+pub use capabilities::{Capabilities, Shape, Webhooks};
 pub use check::{Answer, Check, Question};
 pub use gateway::{Finding, Gateway, Standing, Tally};
 pub use instance::Instance;

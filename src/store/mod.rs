@@ -5,6 +5,7 @@ pub mod health;
 pub mod ledger;
 pub mod status;
 pub mod tick;
+pub mod webhooks;
 
 use std::cell::Cell;
 

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::alerts::{Alerts, Heartbeat};
 use super::ledger::Source;
+use super::webhooks::{ClaimedWebhook, WebhookSeen};
 use super::{Patience, Store, StoreError};
 use crate::monitor::{
-    Ack, Action, Attempt, Budget, Capabilities, Gateway, Grounds, Instance, Profile, Reason,
-    Settings, Status, Timestamp, Verdict,
+    Ack, Attempt, Budget, Capabilities, Gateway, Instance, Profile, Reason, Settings, Status,
+    Timestamp, Verdict,
 };
 
 /// A trigger is answered only after `begin_tick`, so that must be quick.
@@ -98,6 +99,9 @@ pub struct Begun {
     /// Their gateways.
     #[serde(default)]
     pub gateways: Vec<GatewayKnown>,
+    /// Where our receiver of webhooks is, where that is known.
+    #[serde(default)]
+    pub receiver_url: Option<String>,
     /// Whether more was due than this tick could claim.
     pub more_due: Option<bool>,
     /// Whether somebody is to be told of something.
@@ -133,6 +137,9 @@ pub struct Claimed {
     /// What was done to it in the last hours, oldest first.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
+    /// Its webhook, where anybody is to look at it.
+    #[serde(default)]
+    pub webhook: Option<ClaimedWebhook>,
 }
 
 /// What was found out about an instance.
@@ -168,6 +175,8 @@ pub struct Outcome {
     pub ack: Option<Ack>,
     /// What earlier actions came to.
     pub verdicts: Vec<Judged>,
+    /// What a look at its webhook came to, where there was one.
+    pub webhook: Option<WebhookSeen>,
     /// The account's number; this and the next two are null where the gateway did not tell now.
     pub phone_number: Option<String>,
     /// The account's name.
@@ -205,6 +214,7 @@ impl Outcome {
             decision: None,
             ack: None,
             verdicts: Vec::new(),
+            webhook: None,
             phone_number: profile.phone_number,
             profile_name: profile.profile_name,
             profile_picture_url: profile.profile_picture_url,
@@ -216,11 +226,10 @@ impl Outcome {
     /// The same, with what earlier actions came to.
     #[must_use]
     pub fn with_verdicts(self, verdicts: Vec<(i64, Verdict)>) -> Self {
-        let verdicts = verdicts
-            .into_iter()
-            .map(|(action_id, verdict)| Judged { action_id, verdict })
-            .collect();
-        Self { verdicts, ..self }
+        Self {
+            verdicts: verdicts.into_iter().map(Judged::from).collect(),
+            ..self
+        }
     }
 }
 
@@ -231,6 +240,12 @@ pub struct Judged {
     pub action_id: i64,
     /// What it came to.
     pub verdict: Verdict,
+}
+
+impl From<(i64, Verdict)> for Judged {
+    fn from((action_id, verdict): (i64, Verdict)) -> Self {
+        Self { action_id, verdict }
+    }
 }
 
 impl Judged {
@@ -259,9 +274,9 @@ pub struct WantedAction<'a> {
     /// The version of the memory that it was decided from: a newer one is to be looked at first.
     pub version: i64,
     /// What.
-    pub kind: Action,
-    /// On which evidence.
-    pub grounds: Grounds,
+    pub kind: &'static str,
+    /// On which evidence, or occasion.
+    pub grounds: &'static str,
     /// Milliseconds of lease that must be left.
     pub min_lease_ms: u32,
     /// What it must keep to.
@@ -502,7 +517,7 @@ impl Store {
 
 /// Reads the memory of an instance or a gateway. None yet, and one that this version cannot read, is
 /// that of one never checked: a row that somebody edited must not keep the tick from all the others.
-fn memory<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
+pub(super) fn memory<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     let value = Value::deserialize(deserializer)?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures_util::future::join_all;
 
 use super::Run;
-use super::sweep::{Checked, Wanted};
+use super::sweep::{Checked, Deed, Wanted};
 use crate::gateway::Gateway;
 use crate::gateway::address::Address;
 use crate::gateway::evolution::Evolution;
@@ -29,7 +29,7 @@ impl Run<'_> {
                     instance_id: check.outcome.id,
                     fence: check.outcome.fence,
                     version: check.outcome.version,
-                    kind: wanted.action,
+                    kind: wanted.deed.name(),
                     grounds: wanted.grounds,
                     min_lease_ms: self.settings.request_timeout_ms + LEASE_MARGIN_MS,
                     budgets: &wanted.budgets,
@@ -50,28 +50,62 @@ impl Run<'_> {
                 return;
             }
         };
+        // Each of a few has its lines; of many at once there is one.
+        let told = granted.len() <= log::SMALL_FLEET;
+        if !told {
+            console::log(&log::acting_on_many(granted.len()));
+        }
         let claims: HashMap<i64, &Claimed> = claimed.iter().map(|each| (each.id, each)).collect();
         let acting = checks.iter_mut().filter_map(|check| {
             let wanted = check.wanted.take()?;
             let claim = *claims.get(&check.outcome.id)?;
             granted
                 .contains(&check.outcome.id)
-                .then(|| self.act_on(claim, wanted, check))
+                .then(|| self.act_on(claim, wanted, check, told))
         });
         join_all(acting).await;
     }
 
-    async fn act_on(&self, claimed: &Claimed, wanted: Wanted, check: &mut Checked) {
-        console::log(&log::acting(&claimed.organization_id, wanted.action));
+    async fn act_on(&self, claimed: &Claimed, wanted: Wanted, check: &mut Checked, told: bool) {
+        let deed = &wanted.deed;
+        let tell = |line: String| {
+            if told {
+                console::log(&line);
+            }
+        };
+        tell(match deed {
+            Deed::Recover(action) => log::acting(&claimed.organization_id, *action),
+            Deed::SetWebhook(hook) => log::setting_webhook(hook),
+        });
         let ack = match Address::parse(&claimed.gateway_url, self.order.reach) {
             Ok(address) => match Evolution::new(&address, &claimed.api_key, || self.timeout_ms()) {
-                Ok(gateway) => gateway.act(&claimed.name, wanted.action).await,
+                Ok(gateway) => self.do_to(&gateway, claimed, deed).await,
                 Err(_) => Ack::Refused,
             },
             Err(_) => Ack::Refused,
         };
-        console::log(&log::acted(wanted.action, ack));
-        check.outcome.decision = Some(wanted.action.name());
+        tell(match deed {
+            Deed::Recover(action) => log::acted(*action, ack),
+            Deed::SetWebhook(_) => log::webhook_set(ack),
+        });
+        check.outcome.decision = Some(deed.name());
         check.outcome.ack = Some(ack);
+        if let (Deed::SetWebhook(hook), Some(seen)) = (deed, &mut check.outcome.webhook) {
+            seen.memory.set_url = hook.shown_url();
+        }
+    }
+
+    async fn do_to(&self, gateway: &impl Gateway, claimed: &Claimed, deed: &Deed) -> Ack {
+        let name = &claimed.name;
+        match deed {
+            Deed::Recover(action) => gateway.act(name, *action).await,
+            Deed::SetWebhook(hook) => {
+                let capabilities = self.known(&claimed.gateway_url).capabilities();
+                match capabilities.webhooks {
+                    Some(webhooks) => gateway.set_webhook(name, hook, webhooks).await,
+                    None => Ack::Refused,
+                }
+            }
+        }
     }
 }
