@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::monitor::{Ack, Action, Pause, Reason, Status, Verdict};
+use crate::monitor::webhook::Hook;
+use crate::monitor::{Ack, Action, Fault, Pause, Reason, Status, Verdict};
 use crate::store::alerts::Settled;
 
 /// Instances up to which each has its own lines. The platform cuts a log at 100 lines in 10 s, so a
 /// larger fleet has a summary, and lines for what changed.
-const SMALL_FLEET: usize = 20;
+pub const SMALL_FLEET: usize = 20;
 
 /// What became of one check, as far as the log is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +162,33 @@ pub fn acting(organization_id: &str, action: Action) -> String {
         "🔄 Tentando reconectar org {organization}... ({})",
         action.name()
     )
+}
+
+/// The line before many actions at once.
+pub fn acting_on_many(number: usize) -> String {
+    format!("🔄 {number} ações sobre instâncias e webhooks; o que cada uma deu fica no banco")
+}
+
+/// The line before a webhook is set.
+pub fn setting_webhook(hook: &Hook) -> String {
+    let url = hook.shown_url().unwrap_or_default();
+    format!("🔗 Configurando webhooks para: {}", single_line(&url))
+}
+
+/// The line after it. Whether it stays is seen at the next look.
+pub fn webhook_set(ack: Ack) -> String {
+    match ack {
+        Ack::Accepted => "✅ Webhooks configurados com sucesso",
+        Ack::Refused => "⚠️ Erro ao configurar webhooks: o gateway recusou",
+        Ack::Lost => "❌ Erro ao configurar webhooks: o gateway não respondeu",
+    }
+    .to_owned()
+}
+
+/// The line where a webhook could not be looked at.
+pub fn webhook_not_read(fault: Fault) -> String {
+    let code = Reason::Fault(fault).code();
+    format!("❌ Erro ao configurar webhooks: não foi possível consultar ({code})")
 }
 
 /// The line after it. The gateway's word proves nothing: what came of it is seen at a later check.

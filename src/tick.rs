@@ -4,6 +4,7 @@ mod act;
 mod gateways;
 mod sweep;
 mod tell;
+mod webhooks;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -109,6 +110,8 @@ struct Run<'a> {
     store: &'a Store,
     order: &'a Order,
     settings: Settings,
+    /// Where our receiver of webhooks is.
+    receiver_url: Option<String>,
     started_ms: f64,
     /// What is known of each gateway, by URL.
     gateways: RefCell<BTreeMap<String, Known>>,
@@ -120,6 +123,7 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         store,
         order,
         settings: begun.settings.clone(),
+        receiver_url: begun.receiver_url.clone(),
         started_ms: now_ms(),
         gateways: RefCell::default(),
     };
@@ -307,6 +311,7 @@ impl Run<'_> {
                         decision: mine.decision,
                         ack: mine.ack,
                         verdicts: mine.verdicts.clone(),
+                        webhook: mine.webhook.clone(),
                         ..Outcome::new(claim, at, state, mine.asked, profile)
                     })
                 })

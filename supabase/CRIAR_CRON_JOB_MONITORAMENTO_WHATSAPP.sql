@@ -461,7 +461,8 @@ $$;
 -- ------------------------------------------------------------------------------------------------
 
 -- The user's tables that exist, each with the query for its rows that are enabled and have a key:
---   id (in its own type), organization_id, url, name, key, named_at (null where nothing tells)
+--   id (in its own type), organization_id, url, name, key, named_at, and the webhook that they
+--   want, webhook_url and webhook_events (jsonb); these three null where nothing tells
 -- A column that only narrows the choice may be missing. Without one that is needed there is no
 -- query, but a text that says so.
 create or replace function whatsapp_monitor.source_tables()
@@ -505,6 +506,11 @@ as $$
             where p.source_table = k.source_table and p.column_name = 'created_at'
               and p.atttypid in ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype))
              as named_at,
+           (select 'c.webhook_url::text' from present p
+            where p.source_table = k.source_table and p.column_name = 'webhook_url') as webhook_url,
+           (select 'to_jsonb(c.webhook_events)' from present p
+            where p.source_table = k.source_table and p.column_name = 'webhook_events')
+             as webhook_events,
            (select p.column_type from present p
             where p.source_table = k.source_table and p.column_name = k.id) as id_type
     from known k
@@ -513,11 +519,13 @@ as $$
   select c.source_table, c.id_type,
          case when c.missing is null then format($query$
            select c.%2$I as id, c.%3$I::text as organization_id, c.%4$I::text as url,
-                  c.%5$I::text as name, c.%6$I::text as key, %7$s as named_at
+                  c.%5$I::text as name, c.%6$I::text as key, %7$s as named_at,
+                  %9$s as webhook_url, %10$s as webhook_events
            from public.%1$I c
            where c.%2$I is not null and btrim(c.%6$I::text) <> ''%8$s
          $query$, c.source_table, c.id, c.organization_id, c.url, c.name, c.key,
-           coalesce(c.named_at, 'null::timestamptz'), c.conditions) end,
+           coalesce(c.named_at, 'null::timestamptz'), c.conditions,
+           coalesce(c.webhook_url, 'null::text'), coalesce(c.webhook_events, 'null::jsonb')) end,
          case when c.missing is not null then format(
            'public.%s: falta a coluna %s. Até que exista, vale a última leitura desta tabela.',
            c.source_table, c.missing) end
@@ -578,8 +586,10 @@ $$;
 -- first, since a later one must not change what that one sees; where it does so in both tables, the
 -- newer kind of table counts. An instance that lost its credentials since the sources were last read
 -- is left out.
+drop function if exists whatsapp_monitor.credentials(bigint[]);
 create or replace function whatsapp_monitor.credentials(instance_ids bigint[])
-returns table (instance_id bigint, organization_id text, api_key text)
+returns table (instance_id bigint, organization_id text, api_key text, webhook_url text,
+               webhook_events jsonb)
 language plpgsql stable
 set search_path = ''
 as $$
@@ -595,7 +605,9 @@ begin
       -- The id is compared in its own type, so that the user's index serves.
       execute format($query$
         select jsonb_agg(jsonb_build_object('source_table', s.source_table,
-                                            'source_id', s.source_id, 'key', r.key))
+                                            'source_id', s.source_id, 'key', r.key,
+                                            'webhook_url', r.webhook_url,
+                                            'webhook_events', r.webhook_events))
         from whatsapp_monitor.sources s
         join (%s) r on r.id = s.source_id::%s
         where s.instance_id = any ($1) and s.source_table = %L
@@ -609,13 +621,15 @@ begin
   end loop;
   return query
     with named as (
-      select s.*, k.key,
+      select s.*, k.key, k.webhook_url, k.webhook_events,
              first_value(s.organization_id) over (
                partition by s.instance_id order by s.created_at, s.source_table, s.source_id) as first
-      from jsonb_to_recordset(v_all) as k (source_table text, source_id text, key text)
+      from jsonb_to_recordset(v_all)
+        as k (source_table text, source_id text, key text, webhook_url text, webhook_events jsonb)
       join whatsapp_monitor.sources s using (source_table, source_id)
     )
-    select distinct on (n.instance_id) n.instance_id, n.organization_id, n.key
+    select distinct on (n.instance_id) n.instance_id, n.organization_id, n.key, n.webhook_url,
+                                       n.webhook_events
     from named n
     where n.organization_id = n.first
     order by n.instance_id, n.source_table, n.created_at, n.source_id;
@@ -1063,8 +1077,12 @@ create table if not exists whatsapp_monitor.webhooks (
                     generated always as (encode(sha256(decode(secret, 'escape')), 'hex')) stored,
   previous_digest text unique,
   previous_until  timestamptz,
-  -- What the monitor remembers of it, opaque to SQL.
+  -- What the monitor remembers of it, opaque to SQL, and the same for people.
   memory          jsonb,
+  finding         text,
+  drift           jsonb,
+  found_url       text,
+  looked_at       timestamptz,
   -- What our receiver heard, by the database's clock at arrival.
   last_event_at      timestamptz,
   last_connecting_at timestamptz,
@@ -1078,10 +1096,18 @@ comment on column whatsapp_monitor.webhooks.digest is
   'SHA-256 (hex) of the secret: what the receiver asks by.';
 comment on column whatsapp_monitor.webhooks.previous_digest is
   'The one before, which is accepted until previous_until: the gateway still sends it until its webhook is set again.';
+comment on column whatsapp_monitor.webhooks.finding is
+  'What was found in the slot at looked_at: right, drifted (in what: drift), empty, wiped, foreign, contended (somebody else rewrites it), refused (the gateway would not take ours), unreadable, no_receiver (nobody said where events should go).';
+comment on column whatsapp_monitor.webhooks.found_url is
+  'Where it leads, without user and query.';
 comment on column whatsapp_monitor.webhooks.last_event_at is
   'When the last event of any kind arrived; last_connecting_at and last_message_at are of those kinds alone. Written at most every few seconds.';
 comment on column whatsapp_monitor.webhooks.storm_until is
   'Until when connection events are not asked for, because they come in thousands.';
+
+-- ------------------------------------------------------------------------------------------------
+-- Whose it is
+-- ------------------------------------------------------------------------------------------------
 
 -- The instance whose gateway sends the secret of this digest; null where there is none.
 create or replace function whatsapp_monitor.webhook_of(digest text)
@@ -1112,6 +1138,56 @@ as $$
     returning 1
   )
   select count(*) from rotated
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- What a tick is given, and gives back
+-- ------------------------------------------------------------------------------------------------
+
+-- What a tick is given of the webhook of an instance that it holds; own_url and own_events are what the
+-- user's tables say of it.
+create or replace function whatsapp_monitor.webhook_claim(
+  instance bigint, own_url text, own_events jsonb)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'secret', w.secret,
+    'own_url', nullif(btrim(own_url), ''),
+    'own_events', coalesce(own_events, '[]'),
+    'memory', w.memory,
+    'storm_until_ms', whatsapp_monitor.epoch_ms(w.storm_until),
+    'last_event_ms', whatsapp_monitor.epoch_ms(w.last_event_at),
+    'last_connecting_ms', whatsapp_monitor.epoch_ms(w.last_connecting_at),
+    'sets', coalesce((
+      select jsonb_agg(jsonb_build_object(
+               'id', a.id,
+               'granted_ms', whatsapp_monitor.epoch_ms(a.granted_at),
+               'occasion', a.grounds,
+               'verdict', a.verdict) order by a.granted_at, a.id)
+      from whatsapp_monitor.actions a
+      where a.instance_id = instance and a.kind = 'webhook_set'
+        and a.granted_at > clock_timestamp() - interval '2 hours'), '[]'))
+  from whatsapp_monitor.webhooks w
+  where w.instance_id = instance
+$$;
+
+-- Keeps what looks at webhooks came to. Called with the results of finish_tick, once they are written.
+create or replace function whatsapp_monitor.record_webhooks(tick uuid, results jsonb)
+returns void
+language sql
+set search_path = ''
+as $$
+  update whatsapp_monitor.webhooks w
+  set memory    = r.webhook -> 'memory',
+      finding   = r.webhook ->> 'finding',
+      drift     = nullif(r.webhook -> 'drift', '[]'),
+      found_url = r.webhook ->> 'found_url',
+      looked_at = to_timestamp((r.webhook ->> 'looked_ms')::bigint / 1000.0)
+  from jsonb_to_recordset(results) as r (id bigint, webhook jsonb)
+  join whatsapp_monitor.instances i on i.id = r.id and i.checked_by = tick
+  where w.instance_id = r.id and r.webhook is not null
 $$;
 
 -- WhatsApp connection monitor: what was, for people.
@@ -2625,7 +2701,8 @@ $$;
 
 -- Grants actions before they are sent: each only while the instance is watched and the tick holds it
 -- for another min_lease_ms, nobody has written it since it was decided, and within every budget that
--- the caller names. One that is granted counts from then on, whatever becomes of it. One action an
+-- the caller names, webhooks and recoveries counted apart. One that is granted counts from then on,
+-- whatever becomes of it. One action an
 -- instance and tick; to ask for it again is harmless.
 --
 -- request: {tick_id, actions: [{instance_id, fence, version, kind, grounds, min_lease_ms,
@@ -2689,6 +2766,7 @@ begin
       where b.max <= (
         select count(*) from whatsapp_monitor.actions a
         where a.instance_id = v_action.instance_id
+          and (a.kind = 'webhook_set') = (v_action.kind = 'webhook_set')
           and a.granted_at > v_now - make_interval(secs => b.window_s))) then
       v_refused := v_refused
         || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'budget');
@@ -2752,7 +2830,7 @@ begin
                                         'at', a.granted_at, 'verdict', a.verdict)
                      order by a.granted_at, a.id)
     from whatsapp_monitor.actions a
-    where a.instance_id = o.instance_id
+    where a.instance_id = o.instance_id and a.kind <> 'webhook_set'
       and a.granted_at between o.started_at and coalesce(o.ended_at, 'infinity'))
   where o.id in (
     select l.id
@@ -3055,10 +3133,14 @@ as $$
            'fence', h.fence,
            'version', h.version,
            'state', h.state,
-           'attempts', whatsapp_monitor.attempts_of(h.id)
+           'attempts', whatsapp_monitor.attempts_of(h.id),
+           'webhook', case when t.webhook_policy <> 'off'
+                           then whatsapp_monitor.webhook_claim(h.id, c.webhook_url, c.webhook_events)
+                      end
          ) order by h.due_before, h.checked_at nulls first, h.id), '[]')
   from held h
   join whatsapp_monitor.credentials((select array_agg(id) from held)) c on c.instance_id = h.id
+  cross join whatsapp_monitor.settings t
 $$;
 
 -- Begins a tick: checks who calls, claims up to batch_size instances that are due, oldest first,
@@ -3145,6 +3227,11 @@ begin
     from due
     where i.id = due.id;
     get diagnostics v_claimed = row_count;
+    if v_settings.webhook_policy <> 'off' then
+      insert into whatsapp_monitor.webhooks (instance_id)
+      select i.id from whatsapp_monitor.instances i where i.lease_tick = v_tick
+      on conflict do nothing;
+    end if;
     update whatsapp_monitor.ticks
     set claimed = v_claimed,
         lease_until = v_now + v_lease,
@@ -3164,6 +3251,8 @@ begin
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
     'gateways', whatsapp_monitor.gateways_of(v_tick),
+    'receiver_url', case when v_settings.webhook_policy <> 'off'
+                         then whatsapp_monitor.receiver_url() end,
     'more_due', v_claimed = v_settings.batch_size,
     'alerts_due', whatsapp_monitor.alerts_due(),
     'heartbeat_due', whatsapp_monitor.heartbeat_due(v_tick),
@@ -3301,6 +3390,8 @@ begin
   join whatsapp_monitor.instances i on i.id = r.id;
 
   perform whatsapp_monitor.record_verdicts(v_tick, coalesce(request -> 'results', '[]'));
+
+  perform whatsapp_monitor.record_webhooks(v_tick, coalesce(request -> 'results', '[]'));
 
   perform whatsapp_monitor.record_gateways(coalesce(request -> 'gateways', '[]'));
 
@@ -3793,6 +3884,88 @@ begin
   limit 1;
   if v_test.sent_at > '-infinity' then
     detail := format('%s (%s)', detail, whatsapp_monitor.ago(v_test.sent_at));
+  end if;
+  return next;
+end
+$$;
+
+-- WhatsApp connection monitor: do events reach the monitor? The part of the checklist about webhooks.
+
+-- ------------------------------------------------------------------------------------------------
+-- Webhooks
+-- ------------------------------------------------------------------------------------------------
+
+-- Whether the webhook of each instance is as it should be, by the last look at it. Somebody else's is
+-- no fault, but the monitor hears nothing then.
+create or replace function whatsapp_monitor.check_webhooks()
+returns table (check_name text, ok boolean, detail text, fix text)
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_policy text;
+  v_looked bigint;
+  v_right  bigint;
+  v_wrong  record;
+  v_theirs record;
+begin
+  select t.webhook_policy into strict v_policy from whatsapp_monitor.settings t;
+  check_name := 'webhooks';
+  if v_policy = 'off' then
+    ok := true;
+    detail := 'Desligados: settings.webhook_policy é off.';
+    return next;
+    return;
+  end if;
+
+  select count(*), count(*) filter (where w.finding = 'right') into v_looked, v_right
+  from whatsapp_monitor.webhooks w
+  join whatsapp_monitor.instances i on i.id = w.instance_id and i.removed_at is null
+  where w.finding is not null;
+  -- A drift that is being repaired is gone at the next look.
+  select w.finding, min(i.name) as name, count(*) as number into v_wrong
+  from whatsapp_monitor.webhooks w
+  join whatsapp_monitor.instances i on i.id = w.instance_id and i.removed_at is null
+  where w.finding in ('no_receiver', 'refused', 'contended')
+     or w.finding in ('drifted', 'wiped', 'empty')
+        and (v_policy = 'verify' or w.looked_at < clock_timestamp() - interval '10 minutes'
+                                    and i.status = 'connected')
+  group by w.finding
+  order by array_position('{no_receiver,refused,contended}', w.finding), count(*) desc
+  limit 1;
+  select min(i.name) as name, min(w.found_url) as url, count(*) as number into v_theirs
+  from whatsapp_monitor.webhooks w
+  join whatsapp_monitor.instances i on i.id = w.instance_id and i.removed_at is null
+  where w.finding = 'foreign';
+
+  if v_wrong.number > 0 then
+    ok := false;
+    detail := format('%s instância(s), por exemplo %s: ', v_wrong.number, v_wrong.name)
+      || case v_wrong.finding
+           when 'no_receiver' then 'não se sabe para onde os eventos devem ir.'
+           when 'refused'     then 'o gateway recusou o webhook do monitor.'
+           when 'contended'   then 'outro programa troca o webhook depois de cada conserto; o monitor parou por uma hora.'
+           when 'drifted'     then 'o webhook difere do esperado.'
+           when 'wiped'       then 'o gateway perdeu o webhook.'
+           else                    'não há webhook.' end;
+    fix := case v_wrong.finding
+      when 'no_receiver' then
+        $f$update whatsapp_monitor.settings set function_url = 'https://SEU-PROJETO.supabase.co';$f$
+      when 'refused' then
+        'select * from whatsapp_monitor.webhooks where finding = ''refused''; -- o log da função diz a resposta do gateway'
+      when 'contended' then
+        'update whatsapp_monitor.settings set webhook_policy = ''verify''; -- ou desligue o outro programa'
+      else 'update whatsapp_monitor.settings set webhook_policy = ''manage'';' end;
+  elsif v_theirs.number > 0 then
+    ok := null;
+    detail := format('%s instância(s), por exemplo %s, enviam a %s: o monitor não mexe nisso e não '
+                     'recebe esses eventos. Para trocar: update whatsapp_monitor.settings set '
+                     'webhook_policy = ''take_over''; para receber e repassar, também forward_to.',
+                     v_theirs.number, v_theirs.name, coalesce(v_theirs.url, 'outro endereço'));
+  else
+    ok := case when v_looked > 0 then true end;
+    detail := case when v_looked > 0 then format('%s em ordem.', v_right)
+                   else 'Nenhum foi visto ainda: são vistos quando a instância está conectada.' end;
   end if;
   return next;
 end
@@ -4966,7 +5139,7 @@ as $$
 declare
   v_check text;
 begin
-  foreach v_check in array '{extensions,job,runs,url,token,calls,refusals,receiver,ticks,instances,sources,people,bounds}'::text[] loop
+  foreach v_check in array '{extensions,job,runs,url,token,calls,refusals,receiver,ticks,instances,sources,webhooks,people,bounds}'::text[] loop
     begin
       return query execute format(
         'select c.check_name, c.ok, c.detail, case when not c.ok then c.fix end

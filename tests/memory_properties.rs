@@ -225,7 +225,7 @@ proptest! {
         always in prop::option::of(any::<bool>()), socket in prop::option::of(socket()),
         may_act in any::<bool>(), final_codes in final_codes(), settings in settings(),
     ) {
-        let capabilities = Capabilities { final_codes, may_act };
+        let capabilities = Capabilities { final_codes, may_act, webhooks: None };
         let mut check = Check::new(id, &instance, at, capabilities, &settings);
         let mut asked = Vec::new();
         while let Some(question) = check.question() {

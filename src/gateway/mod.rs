@@ -3,7 +3,8 @@
 pub mod address;
 pub mod evolution;
 
-use crate::monitor::{Ack, Action, Fault, MemoryState, Row, Socket};
+use crate::monitor::webhook::Hook;
+use crate::monitor::{Ack, Action, Fault, MemoryState, Row, Socket, Webhooks};
 
 /// What the monitor asks a gateway. Each question either gets an answer that means something, or a
 /// typed [`Fault`]: a gateway that is down, a wrong key and an unknown instance are different
@@ -27,6 +28,14 @@ pub trait Gateway {
     /// instance is shown offline.
     async fn socket(&self, instance: &str) -> Option<Socket>;
 
-    /// Acts. This is all that ever changes anything on a gateway.
+    /// Acts. This and [`set_webhook`](Self::set_webhook) are all that ever changes anything on a
+    /// gateway.
     async fn act(&self, instance: &str, action: Action) -> Ack;
+
+    /// What is in the webhook slot of an instance; `None` where nothing was ever set, or the instance
+    /// is not loaded.
+    async fn webhook(&self, instance: &str) -> Result<Option<Hook>, Fault>;
+
+    /// Writes the webhook slot of an instance, replacing what is in it.
+    async fn set_webhook(&self, instance: &str, hook: &Hook, webhooks: Webhooks) -> Ack;
 }

@@ -50,6 +50,18 @@ pub enum Grounds {
     Blind,
 }
 
+impl Grounds {
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Webhook => "webhook",
+            Self::Neighbour => "neighbour",
+            Self::Blind => "blind",
+        }
+    }
+}
+
 /// What the gateway says to an action. It proves nothing: what follows is looked at (A18, D1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

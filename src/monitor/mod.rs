@@ -25,6 +25,7 @@
 //! | [`policy`] | what to do |
 //! | [`budget`] | how often |
 //! | [`visit`] | all checks of a gateway in a tick, taken together |
+//! | [`webhook`] | what an instance's webhook should be, and what to do about it |
 //! | [`jitter`] | what differs from instance to instance |
 //! | [`reachability`] | when a silent gateway is left alone for the rest of a tick |
 
@@ -49,10 +50,11 @@ pub mod steady;
 pub mod streak;
 pub mod time;
 pub mod visit;
+pub mod webhook;
 
 pub use attempt::{Ack, Action, Attempt, Grounds, Verdict};
 pub use budget::Budget;
-pub use capabilities::Capabilities;
+pub use capabilities::{Capabilities, Shape, Webhooks};
 pub use check::{Answer, Check, Question};
 pub use event::{Effect, Event, Told};
 pub use gateway::{Finding, Gateway, Standing, Tally};

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::streak::Streak;
 use super::time::Timestamp;
+use super::webhook::Policy;
 
 /// What the monitor needs of the row `whatsapp_monitor.settings`, which `begin_tick` returns. The
 /// names and units are those of its columns, where each is documented.
@@ -36,6 +37,12 @@ pub struct Settings {
     pub probe_every_s: u32,
     /// Seconds between two looks for the socket behind an open state; 0 for never.
     pub zombie_probe_every_s: u32,
+    /// What is done about webhooks.
+    pub webhook_policy: Policy,
+    /// Where webhooks lead; `None` for our own receiver.
+    pub webhook_url: Option<String>,
+    /// Seconds between two looks at the webhook of an instance that is open.
+    pub webhook_check_every_s: u32,
     /// Milliseconds that one question to a gateway may take.
     pub request_timeout_ms: u32,
     /// Questions in flight at once, per gateway.
@@ -61,6 +68,9 @@ impl Default for Settings {
             attempts_per_hour: 5,
             probe_every_s: 1_800,
             zombie_probe_every_s: 600,
+            webhook_policy: Policy::Manage,
+            webhook_url: None,
+            webhook_check_every_s: 300,
             request_timeout_ms: 8_000,
             concurrency: 16,
             tick_budget_ms: 20_000,

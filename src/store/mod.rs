@@ -9,6 +9,7 @@ pub mod outcome;
 pub mod poll;
 pub mod status;
 pub mod tick;
+pub mod webhooks;
 
 use std::cell::Cell;
 

@@ -7,10 +7,11 @@ use serde_json::value::RawValue;
 use super::alerts::{Alerts, Failed, Heartbeat};
 use super::ledger::Source;
 use super::memory::Memory;
+use super::webhooks::{ClaimedWebhook, WebhookSeen};
 use super::{Patience, Store, StoreError, outcome};
 use crate::monitor::{
-    Ack, Action, Attempt, Budget, Capabilities, Gateway, Grounds, Instance, Profile, Reason,
-    Settings, Status, Timestamp, Verdict,
+    Ack, Attempt, Budget, Capabilities, Gateway, Instance, Profile, Reason, Settings, Status,
+    Timestamp, Verdict,
 };
 
 /// A trigger is answered only after `begin_tick`, so that must be quick.
@@ -112,6 +113,9 @@ pub struct Begun {
     /// Their gateways.
     #[serde(default)]
     pub gateways: Vec<GatewayKnown>,
+    /// Where our receiver of webhooks is, where that is known.
+    #[serde(default)]
+    pub receiver_url: Option<String>,
     /// Whether more was due than this tick could claim.
     pub more_due: Option<bool>,
     /// Whether somebody is to be told of something.
@@ -146,6 +150,9 @@ pub struct Claimed {
     /// What was done to it in the last hours, oldest first.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
+    /// Its webhook, where anybody is to look at it.
+    #[serde(default)]
+    pub webhook: Option<ClaimedWebhook>,
 }
 
 /// What was found out about an instance.
@@ -181,6 +188,8 @@ pub struct Outcome {
     pub ack: Option<Ack>,
     /// What earlier actions came to.
     pub verdicts: Vec<Judged>,
+    /// What a look at its webhook came to, where there was one.
+    pub webhook: Option<WebhookSeen>,
     /// The account's number; this and the next two are null where the gateway did not tell now.
     pub phone_number: Option<String>,
     /// The account's name.
@@ -218,6 +227,7 @@ impl Outcome {
             decision: None,
             ack: None,
             verdicts: Vec::new(),
+            webhook: None,
             phone_number: profile.phone_number,
             profile_name: profile.profile_name,
             profile_picture_url: profile.profile_picture_url,
@@ -229,11 +239,10 @@ impl Outcome {
     /// The same, with what earlier actions came to.
     #[must_use]
     pub fn with_verdicts(self, verdicts: Vec<(i64, Verdict)>) -> Self {
-        let verdicts = verdicts
-            .into_iter()
-            .map(|(action_id, verdict)| Judged { action_id, verdict })
-            .collect();
-        Self { verdicts, ..self }
+        Self {
+            verdicts: verdicts.into_iter().map(Judged::from).collect(),
+            ..self
+        }
     }
 }
 
@@ -244,6 +253,12 @@ pub struct Judged {
     pub action_id: i64,
     /// What it came to.
     pub verdict: Verdict,
+}
+
+impl From<(i64, Verdict)> for Judged {
+    fn from((action_id, verdict): (i64, Verdict)) -> Self {
+        Self { action_id, verdict }
+    }
 }
 
 impl Judged {
@@ -272,9 +287,9 @@ pub struct WantedAction<'a> {
     /// The version of the memory that it was decided from: a newer one is to be looked at first.
     pub version: i64,
     /// What.
-    pub kind: Action,
-    /// On which evidence.
-    pub grounds: Grounds,
+    pub kind: &'static str,
+    /// On which evidence, or occasion.
+    pub grounds: &'static str,
     /// Milliseconds of lease that must be left.
     pub min_lease_ms: u32,
     /// What it must keep to.

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use super::Run;
-use super::sweep::{Checked, Wanted};
+use super::sweep::{Checked, Deed, Wanted};
 use crate::gateway::Gateway;
 use crate::gateway::address::Address;
 use crate::gateway::evolution::Evolution;
@@ -30,7 +30,7 @@ impl Run<'_> {
                     instance_id: check.outcome.id,
                     fence: check.outcome.fence,
                     version: check.outcome.version,
-                    kind: wanted.action,
+                    kind: wanted.deed.name(),
                     grounds: wanted.grounds,
                     min_lease_ms: self.settings.request_timeout_ms + LEASE_MARGIN_MS,
                     budgets: &wanted.budgets,
@@ -51,6 +51,11 @@ impl Run<'_> {
                 return;
             }
         };
+        // Each of a few has its lines; of many at once there is one.
+        let told = granted.len() <= log::SMALL_FLEET;
+        if !told {
+            console::log(&log::acting_on_many(granted.len()));
+        }
         let claims: HashMap<i64, &Claimed> = claimed.iter().map(|each| (each.id, each)).collect();
         let mut by_gateway: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         for check in checks {
@@ -67,27 +72,56 @@ impl Run<'_> {
         let concurrency = usize::try_from(self.settings.concurrency).unwrap_or(1);
         join_all(by_gateway.into_values().map(|granted| {
             stream::iter(granted).for_each_concurrent(concurrency, |(claim, wanted, check)| {
-                self.act_on(claim, wanted, check)
+                self.act_on(claim, wanted, check, told)
             })
         }))
         .await;
     }
 
     /// Sends an action. What there is no time for is not sent, and counts all the same.
-    async fn act_on(&self, claimed: &Claimed, wanted: Wanted, check: &mut Checked) {
+    async fn act_on(&self, claimed: &Claimed, wanted: Wanted, check: &mut Checked, told: bool) {
         if !self.has_time() {
             return;
         }
-        console::log(&log::acting(&claimed.organization_id, wanted.action));
+        let deed = &wanted.deed;
+        let tell = |line: String| {
+            if told {
+                console::log(&line);
+            }
+        };
+        tell(match deed {
+            Deed::Recover(action) => log::acting(&claimed.organization_id, *action),
+            Deed::SetWebhook(hook) => log::setting_webhook(hook),
+        });
         let ack = match Address::parse(&claimed.gateway_url, self.order.reach) {
             Ok(address) => match Evolution::new(&address, &claimed.api_key, || self.timeout_ms()) {
-                Ok(gateway) => gateway.act(&claimed.name, wanted.action).await,
+                Ok(gateway) => self.do_to(&gateway, claimed, deed).await,
                 Err(_) => Ack::Refused,
             },
             Err(_) => Ack::Refused,
         };
-        console::log(&log::acted(wanted.action, ack));
-        check.outcome.decision = Some(wanted.action.name());
+        tell(match deed {
+            Deed::Recover(action) => log::acted(*action, ack),
+            Deed::SetWebhook(_) => log::webhook_set(ack),
+        });
+        check.outcome.decision = Some(deed.name());
         check.outcome.ack = Some(ack);
+        if let (Deed::SetWebhook(hook), Some(seen)) = (deed, &mut check.outcome.webhook) {
+            seen.memory.set_url = hook.shown_url();
+        }
+    }
+
+    async fn do_to(&self, gateway: &impl Gateway, claimed: &Claimed, deed: &Deed) -> Ack {
+        let name = &claimed.name;
+        match deed {
+            Deed::Recover(action) => gateway.act(name, *action).await,
+            Deed::SetWebhook(hook) => {
+                let capabilities = self.known(&claimed.gateway_url).capabilities();
+                match capabilities.webhooks {
+                    Some(webhooks) => gateway.set_webhook(name, hook, webhooks).await,
+                    None => Ack::Refused,
+                }
+            }
+        }
     }
 }

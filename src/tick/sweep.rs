@@ -11,9 +11,10 @@ use crate::gateway::Gateway;
 use crate::gateway::address::Address;
 use crate::gateway::evolution::Evolution;
 use crate::log;
+use crate::monitor::webhook::Hook;
 use crate::monitor::{
-    self, Action, Answer, Budget, Check, Conclusion, ConfigFault, Decision, Fault, Grounds, Heard,
-    Observation, Question, Reachability, Tally, Timestamp, Visited, conclude,
+    self, Action, Answer, Budget, Check, Conclusion, ConfigFault, Decision, Fault, Heard,
+    Observation, Question, Reachability, Standing, Tally, Timestamp, Visited, conclude,
 };
 use crate::store::tick::{Begun, Claimed, GatewayKnown, GatewaySeen, Held, Outcome};
 
@@ -43,29 +44,51 @@ pub(super) struct Checked {
 /// An action that helps, as far as the monitor knows.
 pub(super) struct Wanted {
     /// Which.
-    pub action: Action,
-    /// On which evidence.
-    pub grounds: Grounds,
+    pub deed: Deed,
+    /// On which evidence, or occasion.
+    pub grounds: &'static str,
     /// What it must keep to.
     pub budgets: Vec<Budget>,
 }
 
+/// What may be done to an instance.
+pub(super) enum Deed {
+    /// Something against its outage.
+    Recover(Action),
+    /// To write its webhook.
+    SetWebhook(Hook),
+}
+
+impl Deed {
+    /// Its name in reports and tables.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Recover(action) => action.name(),
+            Self::SetWebhook(_) => "webhook_set",
+        }
+    }
+}
+
 /// What was seen of one instance.
-struct Look<'a> {
-    claimed: &'a Claimed,
+pub(super) struct Look<'a> {
+    /// The claim.
+    pub claimed: &'a Claimed,
     /// When the question was sent.
     at: Timestamp,
-    observation: Observation,
+    /// What was answered.
+    pub observation: Observation,
     /// Whether the gateway was asked: another instance's finding may be shared.
     asked: bool,
 }
 
 /// One gateway, while its instances are asked for.
-struct Visit<'a> {
+pub(super) struct Visit<'a> {
     url: &'a str,
-    address: Result<Address, ConfigFault>,
+    /// Where it lives.
+    pub address: Result<Address, ConfigFault>,
     reachability: RefCell<Reachability>,
-    clock: Clock,
+    /// The database's clock.
+    pub clock: Clock,
 }
 
 impl Run<'_> {
@@ -123,9 +146,12 @@ impl Run<'_> {
         let asked = root.is_some();
         let finding = tally.finding(root);
 
-        let reachability = visit.reachability.into_inner();
+        let reachability = visit.reachability.take();
         self.learn(&before.url, |known| known.reachability = reachability);
-        let visited: Vec<Visited> = looks.iter().map(Look::visited).collect();
+        let visited: Vec<Visited> = looks
+            .iter()
+            .map(|look| look.visited(self.heard(look.claimed, look.at)))
+            .collect();
         let (after, conclusions) = conclude(
             monitor::Visit {
                 gateway: &before.state.value,
@@ -137,12 +163,16 @@ impl Run<'_> {
             &visited,
             &self.settings,
         );
+        let mut checks: Vec<Checked> = looks
+            .iter()
+            .zip(conclusions)
+            .map(|(look, conclusion)| look.checked(conclusion))
+            .collect();
+        if after.standing(finding, clock.now()) == Standing::Sound {
+            self.look_at_webhooks(&visit, &looks, &mut checks).await;
+        }
         Swept {
-            checks: looks
-                .iter()
-                .zip(conclusions)
-                .map(|(look, conclusion)| look.checked(conclusion))
-                .collect(),
+            checks,
             carried_over,
             gateways: vec![self.seen(&before, (after, finding), asked)],
         }
@@ -229,12 +259,12 @@ impl Run<'_> {
 }
 
 impl Look<'_> {
-    fn visited(&self) -> Visited<'_> {
+    fn visited(&self, heard: Heard) -> Visited<'_> {
         Visited {
             id: self.claimed.id,
             instance: &self.claimed.state.value,
             attempts: &self.claimed.attempts,
-            heard: Heard::default(),
+            heard,
             at: self.at,
             observation: &self.observation,
         }
@@ -259,8 +289,8 @@ impl Look<'_> {
             Decision::Act(action, grounds) => (
                 Decision::Wait,
                 Some(Wanted {
-                    action,
-                    grounds,
+                    deed: Deed::Recover(action),
+                    grounds: grounds.name(),
                     budgets: conclusion.budgets,
                 }),
             ),

@@ -48,7 +48,8 @@ $$;
 -- ------------------------------------------------------------------------------------------------
 
 -- The user's tables that exist, each with the query for its rows that are enabled and have a key:
---   id (in its own type), organization_id, url, name, key, named_at (null where nothing tells)
+--   id (in its own type), organization_id, url, name, key, named_at, and the webhook that they
+--   want, webhook_url and webhook_events (jsonb); these three null where nothing tells
 -- A column that only narrows the choice may be missing. Without one that is needed there is no
 -- query, but a text that says so.
 create or replace function whatsapp_monitor.source_tables()
@@ -92,6 +93,11 @@ as $$
             where p.source_table = k.source_table and p.column_name = 'created_at'
               and p.atttypid in ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype))
              as named_at,
+           (select 'c.webhook_url::text' from present p
+            where p.source_table = k.source_table and p.column_name = 'webhook_url') as webhook_url,
+           (select 'to_jsonb(c.webhook_events)' from present p
+            where p.source_table = k.source_table and p.column_name = 'webhook_events')
+             as webhook_events,
            (select p.column_type from present p
             where p.source_table = k.source_table and p.column_name = k.id) as id_type
     from known k
@@ -100,11 +106,13 @@ as $$
   select c.source_table, c.id_type,
          case when c.missing is null then format($query$
            select c.%2$I as id, c.%3$I::text as organization_id, c.%4$I::text as url,
-                  c.%5$I::text as name, c.%6$I::text as key, %7$s as named_at
+                  c.%5$I::text as name, c.%6$I::text as key, %7$s as named_at,
+                  %9$s as webhook_url, %10$s as webhook_events
            from public.%1$I c
            where c.%2$I is not null and btrim(c.%6$I::text) <> ''%8$s
          $query$, c.source_table, c.id, c.organization_id, c.url, c.name, c.key,
-           coalesce(c.named_at, 'null::timestamptz'), c.conditions) end,
+           coalesce(c.named_at, 'null::timestamptz'), c.conditions,
+           coalesce(c.webhook_url, 'null::text'), coalesce(c.webhook_events, 'null::jsonb')) end,
          case when c.missing is not null then format(
            'public.%s: falta a coluna %s. Até que exista, vale a última leitura desta tabela.',
            c.source_table, c.missing) end
@@ -165,8 +173,10 @@ $$;
 -- first, since a later one must not change what that one sees; where it does so in both tables, the
 -- newer kind of table counts. An instance that lost its credentials since the sources were last read
 -- is left out.
+drop function if exists whatsapp_monitor.credentials(bigint[]);
 create or replace function whatsapp_monitor.credentials(instance_ids bigint[])
-returns table (instance_id bigint, organization_id text, api_key text)
+returns table (instance_id bigint, organization_id text, api_key text, webhook_url text,
+               webhook_events jsonb)
 language plpgsql stable
 set search_path = ''
 as $$
@@ -182,7 +192,9 @@ begin
       -- The id is compared in its own type, so that the user's index serves.
       execute format($query$
         select jsonb_agg(jsonb_build_object('source_table', s.source_table,
-                                            'source_id', s.source_id, 'key', r.key))
+                                            'source_id', s.source_id, 'key', r.key,
+                                            'webhook_url', r.webhook_url,
+                                            'webhook_events', r.webhook_events))
         from whatsapp_monitor.sources s
         join (%s) r on r.id = s.source_id::%s
         where s.instance_id = any ($1) and s.source_table = %L
@@ -196,13 +208,15 @@ begin
   end loop;
   return query
     with named as (
-      select s.*, k.key,
+      select s.*, k.key, k.webhook_url, k.webhook_events,
              first_value(s.organization_id) over (
                partition by s.instance_id order by s.created_at, s.source_table, s.source_id) as first
-      from jsonb_to_recordset(v_all) as k (source_table text, source_id text, key text)
+      from jsonb_to_recordset(v_all)
+        as k (source_table text, source_id text, key text, webhook_url text, webhook_events jsonb)
       join whatsapp_monitor.sources s using (source_table, source_id)
     )
-    select distinct on (n.instance_id) n.instance_id, n.organization_id, n.key
+    select distinct on (n.instance_id) n.instance_id, n.organization_id, n.key, n.webhook_url,
+                                       n.webhook_events
     from named n
     where n.organization_id = n.first
     order by n.instance_id, n.source_table, n.created_at, n.source_id;

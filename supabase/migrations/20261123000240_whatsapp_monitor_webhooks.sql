@@ -45,8 +45,12 @@ create table if not exists whatsapp_monitor.webhooks (
                     generated always as (encode(sha256(decode(secret, 'escape')), 'hex')) stored,
   previous_digest text unique,
   previous_until  timestamptz,
-  -- What the monitor remembers of it, opaque to SQL.
+  -- What the monitor remembers of it, opaque to SQL, and the same for people.
   memory          jsonb,
+  finding         text,
+  drift           jsonb,
+  found_url       text,
+  looked_at       timestamptz,
   -- What our receiver heard, by the database's clock at arrival.
   last_event_at      timestamptz,
   last_connecting_at timestamptz,
@@ -60,10 +64,18 @@ comment on column whatsapp_monitor.webhooks.digest is
   'SHA-256 (hex) of the secret: what the receiver asks by.';
 comment on column whatsapp_monitor.webhooks.previous_digest is
   'The one before, which is accepted until previous_until: the gateway still sends it until its webhook is set again.';
+comment on column whatsapp_monitor.webhooks.finding is
+  'What was found in the slot at looked_at: right, drifted (in what: drift), empty, wiped, foreign, contended (somebody else rewrites it), refused (the gateway would not take ours), unreadable, no_receiver (nobody said where events should go).';
+comment on column whatsapp_monitor.webhooks.found_url is
+  'Where it leads, without user and query.';
 comment on column whatsapp_monitor.webhooks.last_event_at is
   'When the last event of any kind arrived; last_connecting_at and last_message_at are of those kinds alone. Written at most every few seconds.';
 comment on column whatsapp_monitor.webhooks.storm_until is
   'Until when connection events are not asked for, because they come in thousands.';
+
+-- ------------------------------------------------------------------------------------------------
+-- Whose it is
+-- ------------------------------------------------------------------------------------------------
 
 -- The instance whose gateway sends the secret of this digest; null where there is none.
 create or replace function whatsapp_monitor.webhook_of(digest text)
@@ -94,4 +106,54 @@ as $$
     returning 1
   )
   select count(*) from rotated
+$$;
+
+-- ------------------------------------------------------------------------------------------------
+-- What a tick is given, and gives back
+-- ------------------------------------------------------------------------------------------------
+
+-- What a tick is given of the webhook of an instance that it holds; own_url and own_events are what the
+-- user's tables say of it.
+create or replace function whatsapp_monitor.webhook_claim(
+  instance bigint, own_url text, own_events jsonb)
+returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'secret', w.secret,
+    'own_url', nullif(btrim(own_url), ''),
+    'own_events', coalesce(own_events, '[]'),
+    'memory', w.memory,
+    'storm_until_ms', whatsapp_monitor.epoch_ms(w.storm_until),
+    'last_event_ms', whatsapp_monitor.epoch_ms(w.last_event_at),
+    'last_connecting_ms', whatsapp_monitor.epoch_ms(w.last_connecting_at),
+    'sets', coalesce((
+      select jsonb_agg(jsonb_build_object(
+               'id', a.id,
+               'granted_ms', whatsapp_monitor.epoch_ms(a.granted_at),
+               'occasion', a.grounds,
+               'verdict', a.verdict) order by a.granted_at, a.id)
+      from whatsapp_monitor.actions a
+      where a.instance_id = instance and a.kind = 'webhook_set'
+        and a.granted_at > clock_timestamp() - interval '2 hours'), '[]'))
+  from whatsapp_monitor.webhooks w
+  where w.instance_id = instance
+$$;
+
+-- Keeps what looks at webhooks came to. Called with the results of finish_tick, once they are written.
+create or replace function whatsapp_monitor.record_webhooks(tick uuid, results jsonb)
+returns void
+language sql
+set search_path = ''
+as $$
+  update whatsapp_monitor.webhooks w
+  set memory    = r.webhook -> 'memory',
+      finding   = r.webhook ->> 'finding',
+      drift     = nullif(r.webhook -> 'drift', '[]'),
+      found_url = r.webhook ->> 'found_url',
+      looked_at = to_timestamp((r.webhook ->> 'looked_ms')::bigint / 1000.0)
+  from jsonb_to_recordset(results) as r (id bigint, webhook jsonb)
+  join whatsapp_monitor.instances i on i.id = r.id and i.checked_by = tick
+  where w.instance_id = r.id and r.webhook is not null
 $$;

@@ -43,7 +43,8 @@ $$;
 
 -- Grants actions before they are sent: each only while the instance is watched and the tick holds it
 -- for another min_lease_ms, nobody has written it since it was decided, and within every budget that
--- the caller names. One that is granted counts from then on, whatever becomes of it. One action an
+-- the caller names, webhooks and recoveries counted apart. One that is granted counts from then on,
+-- whatever becomes of it. One action an
 -- instance and tick; to ask for it again is harmless.
 --
 -- request: {tick_id, actions: [{instance_id, fence, version, kind, grounds, min_lease_ms,
@@ -107,6 +108,7 @@ begin
       where b.max <= (
         select count(*) from whatsapp_monitor.actions a
         where a.instance_id = v_action.instance_id
+          and (a.kind = 'webhook_set') = (v_action.kind = 'webhook_set')
           and a.granted_at > v_now - make_interval(secs => b.window_s))) then
       v_refused := v_refused
         || jsonb_build_object('instance_id', v_action.instance_id, 'why', 'budget');
@@ -170,7 +172,7 @@ begin
                                         'at', a.granted_at, 'verdict', a.verdict)
                      order by a.granted_at, a.id)
     from whatsapp_monitor.actions a
-    where a.instance_id = o.instance_id
+    where a.instance_id = o.instance_id and a.kind <> 'webhook_set'
       and a.granted_at between o.started_at and coalesce(o.ended_at, 'infinity'))
   where o.id in (
     select l.id

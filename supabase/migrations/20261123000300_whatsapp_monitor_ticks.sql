@@ -101,10 +101,14 @@ as $$
            'fence', h.fence,
            'version', h.version,
            'state', h.state,
-           'attempts', whatsapp_monitor.attempts_of(h.id)
+           'attempts', whatsapp_monitor.attempts_of(h.id),
+           'webhook', case when t.webhook_policy <> 'off'
+                           then whatsapp_monitor.webhook_claim(h.id, c.webhook_url, c.webhook_events)
+                      end
          ) order by h.due_before, h.checked_at nulls first, h.id), '[]')
   from held h
   join whatsapp_monitor.credentials((select array_agg(id) from held)) c on c.instance_id = h.id
+  cross join whatsapp_monitor.settings t
 $$;
 
 -- Begins a tick: checks who calls, claims up to batch_size instances that are due, oldest first,
@@ -191,6 +195,11 @@ begin
     from due
     where i.id = due.id;
     get diagnostics v_claimed = row_count;
+    if v_settings.webhook_policy <> 'off' then
+      insert into whatsapp_monitor.webhooks (instance_id)
+      select i.id from whatsapp_monitor.instances i where i.lease_tick = v_tick
+      on conflict do nothing;
+    end if;
     update whatsapp_monitor.ticks
     set claimed = v_claimed,
         lease_until = v_now + v_lease,
@@ -210,6 +219,8 @@ begin
     'claimed', v_claimed,
     'instances', whatsapp_monitor.claimed_by(v_tick),
     'gateways', whatsapp_monitor.gateways_of(v_tick),
+    'receiver_url', case when v_settings.webhook_policy <> 'off'
+                         then whatsapp_monitor.receiver_url() end,
     'more_due', v_claimed = v_settings.batch_size,
     'alerts_due', whatsapp_monitor.alerts_due(),
     'heartbeat_due', whatsapp_monitor.heartbeat_due(v_tick),
@@ -347,6 +358,8 @@ begin
   join whatsapp_monitor.instances i on i.id = r.id;
 
   perform whatsapp_monitor.record_verdicts(v_tick, coalesce(request -> 'results', '[]'));
+
+  perform whatsapp_monitor.record_webhooks(v_tick, coalesce(request -> 'results', '[]'));
 
   perform whatsapp_monitor.record_gateways(coalesce(request -> 'gateways', '[]'));
 

@@ -409,7 +409,7 @@ as $$
 declare
   v_check text;
 begin
-  foreach v_check in array '{extensions,job,runs,url,token,calls,refusals,receiver,ticks,instances,sources,people,bounds}'::text[] loop
+  foreach v_check in array '{extensions,job,runs,url,token,calls,refusals,receiver,ticks,instances,sources,webhooks,people,bounds}'::text[] loop
     begin
       return query execute format(
         'select c.check_name, c.ok, c.detail, case when not c.ok then c.fix end

@@ -395,7 +395,7 @@ pub fn calm_evidence() -> impl Strategy<Value = Evidence> {
 
 /// The defaults, what the table takes, and what it does not.
 pub fn settings() -> impl Strategy<Value = Settings> {
-    let any_settings = prop::collection::vec(count(), 16).prop_map(|n| Settings {
+    let any_settings = prop::collection::vec(count(), 17).prop_map(|n| Settings {
         interval_s: n[0],
         down_after_checks: n[1],
         down_after_s: n[2],
@@ -412,6 +412,8 @@ pub fn settings() -> impl Strategy<Value = Settings> {
         request_timeout_ms: n[13],
         concurrency: n[14],
         tick_budget_ms: n[15],
+        webhook_check_every_s: n[16],
+        ..Settings::default()
     });
     prop_oneof![
         2 => Just(Settings::default()),

@@ -98,7 +98,13 @@ onLedger("what leaves", {
     await ledger.watch("a", "b");
     const { tick_id, now_ms, gateways: [{ url, state_version }] } = await ledger.begin();
     const fault = { code: "connection_refused", text: "…" };
-    const seen = { url, state_version, state: { down_since: now_ms }, fault, down_since_ms: now_ms };
+    const seen = {
+      url,
+      state_version,
+      state: { down_since: now_ms },
+      fault,
+      down_since_ms: now_ms,
+    };
     await ledger.call(FINISH, { tick_id, results: [], gateways: [seen] });
     await leave(ledger, "a");
     const [outage] = await outages(ledger);

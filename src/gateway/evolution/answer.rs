@@ -211,7 +211,7 @@ pub(super) fn is_plausible_moment(text: &str) -> bool {
 }
 
 /// The JSON of an answer of status 2xx; a typed fault for every other.
-fn success(answer: &Incoming) -> Result<Value, Fault> {
+pub(super) fn success(answer: &Incoming) -> Result<Value, Fault> {
     let status = answer.status;
     if (300..400).contains(&status) {
         return Err(ConfigFault::Redirected.into());

@@ -4,13 +4,17 @@ pub mod answer;
 pub mod event;
 pub mod message;
 pub mod version;
+pub mod webhook;
 
 use gloo_net::http::Method;
 
 use self::version::Version;
 use super::Gateway;
 use super::address::{Address, query_value};
-use crate::monitor::{Ack, Action, ConfigFault, Fault, GatewayFault, MemoryState, Row, Socket};
+use crate::monitor::webhook::Hook;
+use crate::monitor::{
+    Ack, Action, ConfigFault, Fault, GatewayFault, MemoryState, Row, Socket, Webhooks,
+};
 use crate::web::fetch::{FetchError, Incoming, Outgoing, fetch, fetch_dated, is_header_value};
 
 /// The largest body that is read, in bytes. A row is some 3 kB.
@@ -135,6 +139,21 @@ impl<T: Fn() -> u32> Gateway for Evolution<'_, T> {
             Action::Restart => self.post(&url, "{}").await,
         };
         answered.map_or(Ack::Lost, |answer| answer::acted(&answer))
+    }
+
+    async fn webhook(&self, instance: &str) -> Result<Option<Hook>, Fault> {
+        let url = self.address.route(["webhook", "find", instance]);
+        let url = url.ok_or(ConfigFault::UnknownInstance)?;
+        webhook::found(&self.get(&url).await?)
+    }
+
+    async fn set_webhook(&self, instance: &str, hook: &Hook, webhooks: Webhooks) -> Ack {
+        let Some(url) = self.address.route(["webhook", "set", instance]) else {
+            return Ack::Refused;
+        };
+        let body = webhook::body(hook, webhooks).to_string();
+        let answered = self.post(&url, &body).await;
+        answered.map_or(Ack::Lost, |answer| webhook::was_set(&answer))
     }
 }
 

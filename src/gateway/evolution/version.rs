@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::monitor::{Capabilities, FinalCodes};
+use crate::monitor::{Capabilities, FinalCodes, Shape, Webhooks};
 
 /// The longest version that is kept. The longest known one, `2.4.0-rc2`, has nine characters.
 const MAX_CHARS: usize = 32;
@@ -32,28 +32,53 @@ impl Version {
     /// Which of the generations this is.
     pub fn generation(&self) -> Generation {
         match self.numbers() {
-            Some((1, _)) => Generation::V1,
-            Some((2, 1..=3)) => Generation::V2,
-            Some((2, 4)) => Generation::V2_4,
+            Some((1, _, _)) => Generation::V1,
+            Some((2, 1..=3, _)) => Generation::V2,
+            Some((2, 4, _)) => Generation::V2_4,
             _ => Generation::Other,
         }
     }
 
     /// What follows from the version.
     pub fn capabilities(&self) -> Capabilities {
-        self.generation().capabilities()
+        Capabilities {
+            webhooks: self.webhooks(),
+            ..self.generation().capabilities()
+        }
     }
 
-    /// The major and the minor number.
-    fn numbers(&self) -> Option<(u32, u32)> {
+    /// How webhooks are set: the body is nested since 2.1.0, and headers are there since 2.1.1.
+    fn webhooks(&self) -> Option<Webhooks> {
+        let (major, minor, patch) = self.numbers()?;
+        let shape = match (major, minor) {
+            (1, _) => Shape::Old,
+            (2, 0) => Shape::Flat,
+            (2, _) => Shape::Nested,
+            _ => return None,
+        };
+        Some(Webhooks {
+            shape,
+            headers: (major, minor, patch) >= (2, 1, 1),
+            edits: (major, minor) >= (2, 3),
+        })
+    }
+
+    /// The major and the minor number, and the third, 0 where there is none.
+    fn numbers(&self) -> Option<(u32, u32, u32)> {
         let mut parts = self.0.trim_start_matches(['v', 'V']).split('.');
         let major = parts.next()?.parse().ok()?;
-        let minor = parts.next()?;
-        let end = minor
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(minor.len());
-        Some((major, minor[..end].parse().ok()?))
+        let minor = leading_number(parts.next()?)?;
+        let patch = parts.next().and_then(leading_number).unwrap_or(0);
+        Some((major, minor, patch))
     }
+}
+
+/// The number that a part of a version begins with.
+fn leading_number(part: &str) -> Option<u32> {
+    let end = part
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(part.len());
+    part[..end].parse().ok()
 }
 
 impl fmt::Display for Version {
@@ -87,6 +112,7 @@ impl Generation {
                 Self::V2_4 => FinalCodes::RefusedOrLost,
             },
             may_act: matches!(self, Self::V2),
+            webhooks: None,
         }
     }
 }
