@@ -41,6 +41,7 @@ const NAMES = [
   "fontes",
   "credenciais",
   "gravação nas suas tabelas",
+  "webhooks",
   "avisos",
   "heartbeat_url",
   "automação",
@@ -77,6 +78,7 @@ async function running(project: Project): Promise<void> {
   await ledger.finish(begun, begun.instances.map((each) => result(each)));
   await database.exec(`
     update whatsapp_monitor.instances set checked_at = now();
+    update whatsapp_monitor.webhooks set finding = 'right', looked_at = now();
     update whatsapp_monitor.receiver_test
     set sent_at = now() - interval '1 min', arrived_at = now() - interval '59 s';
     insert into whatsapp_monitor.ticks
@@ -397,6 +399,27 @@ const BREAKS: Break[] = [
        from whatsapp_monitor.sources`,
     ],
     says: /1 linha\(s\) não recebem .* há 3 h: 42501 not permitted/,
+  },
+  {
+    row: "webhooks",
+    by: [
+      `update whatsapp_monitor.webhooks set finding = 'contended', looked_at = now()`,
+    ],
+    says: /outro programa troca o webhook/,
+  },
+  {
+    row: "webhooks",
+    by: [`update whatsapp_monitor.webhooks set finding = 'refused', looked_at = now()`],
+    says: /recusou o webhook/,
+  },
+  {
+    row: "webhooks",
+    by: [
+      `update whatsapp_monitor.webhooks
+       set finding = 'foreign', found_url = 'https://n8n.example/1', looked_at = now()`,
+    ],
+    says: /loja, enviam a https:\/\/n8n\.example\/1/,
+    ok: null,
   },
   {
     row: "avisos",

@@ -3,6 +3,7 @@ import { startWorld, type World } from "./support.ts";
 
 /** A pause that lasts until the test ends it. */
 interface Pause {
+  id: number;
   ms: number;
   end: () => void;
 }
@@ -13,18 +14,26 @@ const SHORT_MS = 10_000;
 let skipped_ms = 0;
 const pauses: Pause[] = [];
 let begun = Promise.withResolvers<void>();
-const { setTimeout, performance } = globalThis;
+let last_id = 0;
+const { setTimeout, clearTimeout, performance } = globalThis;
 const now = performance.now.bind(performance);
 performance.now = () => now() + skipped_ms;
 globalThis.setTimeout = ((end: () => void, ms = 0, ...rest: unknown[]) => {
   // Others who run in this process, such as the database's client, have timers of their own.
   const isFunctions = new Error().stack?.includes("/whatsapp_monitor.js");
   if (ms < SHORT_MS || !isFunctions) return setTimeout(end, ms, ...rest);
-  pauses.push({ ms, end });
+  // No timer of the runtime's has such a number.
+  const id = --last_id;
+  pauses.push({ id, ms, end });
   begun.resolve();
   begun = Promise.withResolvers();
-  return 0;
+  return id;
 }) as typeof setTimeout;
+globalThis.clearTimeout = (id) => {
+  const index = pauses.findIndex((pause) => pause.id === id);
+  if (index >= 0) pauses.splice(index, 1);
+  else clearTimeout(id);
+};
 
 /** What the function goes on with behind its answers. */
 const background = new Set<Promise<unknown>>();

@@ -15,7 +15,11 @@ const MOMENTS = `
    group by c.relname`;
 
 /** The monitor's memories, which hold their moments in milliseconds. */
-const MEMORIES = ["instances", "gateways"];
+const MEMORIES = [
+  { table: "instances", id: "id", memory: "state" },
+  { table: "gateways", id: "id", memory: "state" },
+  { table: "webhooks", id: "instance_id", memory: "memory" },
+];
 
 /** Every number from here on is a moment: milliseconds since 1970 that lie after 2001. */
 const FIRST_MOMENT_MS = 1e12;
@@ -32,14 +36,15 @@ export async function passTime(database: Database, seconds: number): Promise<voi
       const changes = columns.map((each) => `"${each}" = "${each}" - make_interval(secs => $1)`);
       await query(`update ${SCHEMA}."${name}" set ${changes}`, [seconds]);
     }
-    for (const table of MEMORIES) {
-      const rows = await query<{ id: number; state: unknown }>(
-        `select id, state from ${SCHEMA}.${table} where state is not null`,
+    for (const { table, id, memory } of MEMORIES) {
+      const rows = await query<{ id: number; memory: unknown }>(
+        `select ${id} as id, ${memory} as memory from ${SCHEMA}.${table}
+          where ${memory} is not null`,
       );
-      const moved = rows.map(({ id, state }) => ({ id, state: earlier(state, seconds * 1000) }));
+      const moved = rows.map(({ id, memory }) => ({ id, memory: earlier(memory, seconds * 1000) }));
       await query(
-        `update ${SCHEMA}.${table} t set state = r.state
-           from jsonb_to_recordset($1::jsonb) as r (id bigint, state jsonb) where t.id = r.id`,
+        `update ${SCHEMA}.${table} t set ${memory} = r.memory
+           from jsonb_to_recordset($1::jsonb) as r (id bigint, memory jsonb) where t.${id} = r.id`,
         [JSON.stringify(moved)],
       );
     }

@@ -29,7 +29,8 @@ export type Theatre = Pick<Stack, "database" | "addInstance" | "trigger"> & Stag
 
 /**
  * Plays it on a stack that has nothing in it. `told` hears of each step as it happens.
- * The settings stay as they are: between two checks {@link passTime} takes the place of waiting.
+ * The settings stay as they are, but that webhooks are left alone: between two checks
+ * {@link passTime} takes the place of waiting.
  */
 export async function play(
   theatre: Theatre,
@@ -39,6 +40,7 @@ export async function play(
 ): Promise<Ending> {
   const { gateway, database } = theatre;
   if (scenario.version) gateway.upgrade(scenario.version);
+  await database.exec("update whatsapp_monitor.settings set webhook_policy = 'off'");
   for (const [name, condition] of Object.entries(scenario.instances)) {
     gateway.set(name, condition);
     const key = scenario.keys?.[name] ?? gateway.key;
