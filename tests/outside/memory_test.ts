@@ -183,6 +183,13 @@ function beginEvent({ state }: { state: boolean }) {
   return { outcome: "accepted", noted: turn([true, false]), instance: state ? instance : null };
 }
 
+/** Somebody else has always written meanwhile, once. */
+function finishEvent({ result }: { result: { version: number } | null }) {
+  return result?.version === 0
+    ? { outcome: "stale", version: 1, state: null }
+    : { outcome: "written" };
+}
+
 let settled = 0;
 
 function settleAlerts({ alerts }: { alerts: { id: string; delivered: boolean }[] }) {
@@ -202,8 +209,7 @@ globalThis.fetch = async (input) => {
       settle_alerts: settleAlerts,
       record_actions: () => ({ granted: [], refused: [] }),
       begin_event: beginEvent,
-      finish_event: () =>
-        turn([{ outcome: "written" }, { outcome: "stale", version: 1, state: null }]),
+      finish_event: finishEvent,
       record_refusals: () => ({ recorded: 1 }),
       health: () => ({ interval_s: 30, age_ms: 12_345 }),
     };

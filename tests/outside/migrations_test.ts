@@ -181,7 +181,6 @@ Deno.test("applied again, the migrations change neither the catalog nor any data
       "insert into whatsapp_monitor.days (instance_id, day) values ($1, '2026-01-01')",
       [id],
     );
-    await database.query("insert into whatsapp_monitor.webhooks (instance_id) values ($1)", [id]);
     await database.query(
       "insert into whatsapp_monitor.messages (instance_id, message_id) values ($1, 'm')",
       [id],
