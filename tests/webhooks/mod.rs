@@ -9,6 +9,7 @@ use whatsapp_monitor::monitor::webhook::{
 use whatsapp_monitor::monitor::{Heard, Timestamp, Verdict, Webhooks};
 
 mod properties;
+mod times;
 mod versions;
 
 pub const NOON: Timestamp = Timestamp::from_ms(1_795_435_200_000);
