@@ -181,6 +181,8 @@ pub struct Memory {
     pub wanted: Option<String>,
     /// Since when that is wanted.
     pub wanted_since: Option<Timestamp>,
+    /// Whether what should be in it has changed, and to set it had to wait.
+    pub changed: bool,
     /// Whether connection events were not asked for.
     pub storm: bool,
     /// When it is to be looked at again for a reason of its own.

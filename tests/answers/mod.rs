@@ -32,6 +32,7 @@ const MAX_OUTCOME_BYTES: usize = 8_000;
 pub struct Exchange {
     pub method: String,
     pub path: String,
+    pub request: Value,
     pub answer: Incoming,
 }
 
@@ -46,6 +47,7 @@ pub fn recorded() -> BTreeMap<String, Exchange> {
             let exchange = Exchange {
                 method: text("method"),
                 path: text("path"),
+                request: line["request"].clone(),
                 answer: Incoming {
                     status: u16::try_from(status).expect("an HTTP status"),
                     body: line["response"].to_string(),

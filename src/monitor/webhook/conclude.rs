@@ -86,6 +86,7 @@ impl Known<'_> {
             tells_of_dials: false,
             wanted_since: if same { before.wanted_since } else { Some(at) },
             wanted: Some(wanted),
+            changed: false,
             storm,
             again_at: None,
             set_url: before.set_url.clone(),
@@ -99,6 +100,7 @@ impl Known<'_> {
                 memory: Memory {
                     wanted: before.wanted.clone(),
                     wanted_since: before.wanted_since,
+                    changed: before.changed,
                     storm: before.storm,
                     ..memory
                 },
@@ -110,7 +112,7 @@ impl Known<'_> {
         let slot = self.slot(&target, found);
         let (finding, drift) = slot.clone();
         let right = finding == Finding::Right;
-        let changed = before.wanted.is_some() && !(same && before.storm == storm);
+        let changed = before.changed || before.wanted.is_some() && !(same && before.storm == storm);
         let verdicts = self.verdicts(right, changed);
         let occasion = self.occasion(finding, changed);
         let mut memory = Memory {
@@ -139,6 +141,8 @@ impl Known<'_> {
         let left_ms = self.left_ms(occasion, at);
         // Whether it worked is seen at the next check; until it may be done, it is looked at in vain.
         memory.again_at = Some(at.plus_ms(left_ms));
+        // Which is still no repair when the time has come.
+        memory.changed = changed && left_ms > 0;
         let repair = (left_ms == 0).then(|| Repair {
             hook: target.setting(found),
             occasion,
