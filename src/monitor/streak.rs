@@ -18,8 +18,8 @@ pub(super) fn is_blind(from: Timestamp, to: Timestamp, settings: &Settings) -> b
 pub struct Streak {
     /// When the first was sent.
     pub first: Timestamp,
-    /// When the last was sent. An older version did not keep it: its streaks end with it.
-    #[serde(default = "long_ago")]
+    /// When the last was sent. An older version did not keep it: its streaks go on.
+    #[serde(default = "never_blind")]
     pub last: Timestamp,
     /// How many there were.
     pub checks: u32,
@@ -44,6 +44,7 @@ impl Streak {
     }
 }
 
-const fn long_ago() -> Timestamp {
-    Timestamp::from_ms(0)
+/// A moment after all others: what is unbroken until then is not blind at any other.
+const fn never_blind() -> Timestamp {
+    Timestamp::from_ms(9_007_199_254_740_991)
 }

@@ -101,11 +101,20 @@ Deno.test("what follows from the version stands beside it", () =>
       return row.capabilities;
     };
     const refused = [401, 402, 403, 406];
-    assert.deepEqual(await capabilities(), { final_codes: refused, may_act: true });
+    const webhooks = { shape: "nested", headers: true, edits: true };
+    assert.deepEqual(await capabilities(), { final_codes: refused, may_act: true, webhooks });
     world.gateway.upgrade("2.4.0-rc2");
-    assert.deepEqual(await capabilities(), { final_codes: [...refused, 408], may_act: false });
+    assert.deepEqual(await capabilities(), {
+      final_codes: [...refused, 408],
+      may_act: false,
+      webhooks,
+    });
     world.gateway.upgrade("1.8.2");
-    assert.deepEqual(await capabilities(), { final_codes: [401], may_act: false });
+    assert.deepEqual(await capabilities(), {
+      final_codes: [401],
+      may_act: false,
+      webhooks: { shape: "old", headers: false, edits: false },
+    });
   }));
 
 Deno.test("a gateway's clock is compared with the database's, and moves nothing", () =>

@@ -78,7 +78,7 @@ function database(
       lost: [],
       report: { due: 0, instances: [] },
       alerts: receiver && alerts(),
-      heartbeat: heartbeat && { url: heartbeat },
+      heartbeat: heartbeat && { url: heartbeat, failing: false },
     };
   }
   return {

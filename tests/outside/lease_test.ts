@@ -75,6 +75,7 @@ onLedger("begin_tick", {
       version: 0,
       state: null,
       attempts: [],
+      webhook: null,
     }]);
     assert.deepEqual(begun.gateways, [
       {

@@ -134,7 +134,7 @@ export class Ledger {
         whatsapp_monitor.receiver_test,
         public.organization_channel_config;
       insert into whatsapp_monitor.receiver_test default values;
-      insert into whatsapp_monitor.settings default values;
+      insert into whatsapp_monitor.settings (webhook_policy) values ('off');
       insert into whatsapp_monitor.source_sync default values;
       insert into whatsapp_monitor.installation default values;
       insert into whatsapp_monitor.heartbeat default values;

@@ -5,7 +5,8 @@ import { type Claimed, type Ledger, onLedger, result } from "./ledger.ts";
 /** What the next tick, which holds the instance "a" alone, is told of the others. */
 async function told(ledger: Ledger) {
   await ledger.query(
-    "update whatsapp_monitor.instances set due_at = '-infinity' where name = 'a'",
+    `update whatsapp_monitor.instances
+     set due_at = case name when 'a' then '-infinity' else 'infinity' end::timestamptz`,
   );
   const tick = await ledger.begin();
   assert.deepEqual(tick.instances.map(({ name }) => name), ["a"]);

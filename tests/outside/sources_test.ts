@@ -122,7 +122,7 @@ onLedger("sync_sources", {
     assert.deepEqual({ id, name, version, state }, {
       id: gone.id,
       name: "leaves",
-      version: 1,
+      version: 2,
       state: { found: "something" },
     }, "due at once");
     assert.deepEqual(names(others), ["stays"]);
@@ -138,7 +138,9 @@ onLedger("sync_sources", {
     await ledger.sync();
     assert.deepEqual((await ledger.begin()).instances, []);
     const [a] = begun.instances;
-    assert.deepEqual((await ledger.finish(begun, [result(a)])).written, [a.id]);
+    // What is found applies to what it is since.
+    const [{ version }] = (await ledger.finish(begun, [result(a)])).stale;
+    assert.deepEqual((await ledger.finish(begun, [result({ ...a, version })])).written, [a.id]);
     await ledger.query(`update ${TABLE} set deleted_at = now()`);
     await ledger.sync();
     await ledger.query(`update ${TABLE} set deleted_at = null`);
