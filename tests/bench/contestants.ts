@@ -152,7 +152,7 @@ export function triggered(
   const done = async () => {
     const [row] = await database.query<{ checks: number; ticks: number }>(
       `select coalesce(sum(claimed), 0)::integer as checks, count(*)::integer as ticks
-         from whatsapp_monitor.ticks where finished_at is not null`,
+         from whatsapp_monitor.ticks where finished_at is not null and claimed > 0`,
     );
     return row;
   };
