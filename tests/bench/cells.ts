@@ -110,7 +110,8 @@ async function play(
     Name,
     Sweep[]
   >;
-  const warmUps = Math.min(Math.ceil(WARM_UP_CHECKS / instances), 100);
+  // A single round is but a trial.
+  const warmUps = rounds === 1 ? 1 : Math.min(Math.ceil(WARM_UP_CHECKS / instances), 100);
   await gateway.behave({ latency_ms: 0, one_percent });
   for (const name of NAMES) {
     for (let n = 0; n < (name === "original" && one_percent ? 1 : warmUps); n++) {
