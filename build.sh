@@ -38,6 +38,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 cache=${WHATSAPP_MONITOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/whatsapp-monitor}
 wasm_target=wasm32-unknown-unknown
+wasm_opt=node_modules/binaryen/bin/wasm-opt
 rustup_bound_s=60
 
 # A build must not depend on what the caller's shell happens to hold.
@@ -52,6 +53,7 @@ usage() {
 ./build.sh dev [...]               run the local stack; dev --help tells more
 ./build.sh test [--all]            run the tests that need no root and no server;
                                    --all: those too, and the freshness of pkg/
+./build.sh bench [...]             measure; bench --help tells more
 ./build.sh help                    this text
 END
 }
@@ -240,10 +242,19 @@ cargo_wasm() {
     cargo "$command" "${flags[@]}" ${build_std[@]+"${build_std[@]}"} "$@" </dev/null >&2
 }
 
+# finish MODULE GLUE_FOLDER OPTIMIZED: what cargo made, with its glue, and small.
+finish() {
+  local module=$1 glue=$2 optimized=$3
+  rm -rf "$glue"
+  flags wasm_bindgen
+  "$bindgen" "${flags[@]}" --out-dir "$glue" "$module" >&2
+  flags wasm_opt
+  node "$wasm_opt" "${flags[@]}" "$glue/whatsapp_monitor_bg.wasm" -o "$optimized" >&2
+}
+
 build() {
   local out=$1 hash module=target/wasm/$wasm_target/release/whatsapp_monitor
   local glue=target/wasm/bindgen optimized=target/wasm/whatsapp_monitor_opt.wasm
-  local wasm_opt=node_modules/binaryen/bin/wasm-opt
 
   say "building $out"
   node_modules all
@@ -254,12 +265,7 @@ build() {
   say "compiling with $RUSTC_VERSION (about a minute)"
   cargo_wasm build target/wasm
 
-  rm -rf "$glue"
-  flags wasm_bindgen
-  "$bindgen" "${flags[@]}" --out-dir "$glue" "$module.wasm" >&2
-
-  flags wasm_opt
-  node "$wasm_opt" "${flags[@]}" "${glue}/whatsapp_monitor_bg.wasm" -o "$optimized" >&2
+  finish "$module.wasm" "$glue" "$optimized"
   WASM_OPT_VERSION=$(node "$wasm_opt" --version)
   export WASM_OPT_VERSION
 
@@ -302,6 +308,20 @@ dev() {
   DENO_V8_FLAGS=--liftoff-only exec "$deno" run --allow-all tests/stack/dev.ts "$@"
 }
 
+# The naive module is made by the same tools, with the same flags.
+bench() {
+  local naive=target/bench
+  node_modules all
+  build_if_stale pkg
+  rust
+  wasm_bindgen
+  cargo_wasm build "$naive" --manifest-path tests/bench/naive/Cargo.toml
+  finish "$naive/$wasm_target/release/naive.wasm" "$naive/naive" "$naive/naive.wasm"
+  printf 'export default "%s";\n' "$(base64 <"$naive/naive.wasm" | tr -d '\n')" \
+    >"$naive/naive/wasm.js"
+  exec "$deno" run --allow-all --no-check tests/bench/bench.ts "$@"
+}
+
 case ${1-} in
   '' | --force | --out) build_command "$@" ;;
   dev)
@@ -313,6 +333,10 @@ case ${1-} in
     # shellcheck source=build/test.sh
     . build/test.sh
     run_tests "$@"
+    ;;
+  bench)
+    shift
+    bench "$@"
     ;;
   help | --help | -h) usage ;;
   *) misused "unknown command: $1" ;;

@@ -10,6 +10,10 @@ export interface EdgeOptions {
   env: Record<string, string>;
   /** The function's entry point, seen from the repository's root. */
   entry?: string;
+  /** Bare names that it imports, as the repository's root sees them, or npm packages. */
+  imports?: Record<string, string>;
+  /** Further flags for Deno, for measuring. */
+  flags?: string[];
   /** Where it listens on 127.0.0.1; any free port if not given. */
   port?: number;
   /** Told every line the function writes. */
@@ -81,18 +85,21 @@ interface Process {
 
 async function spawn(options: EdgeOptions, logs: string[]): Promise<Process> {
   const own = ownEnvironment(options.env);
+  const { imports = {} } = options;
+  const npm = Object.values(imports).some((target) => target.startsWith("npm:"));
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       "run",
       "--cached-only",
       "--no-prompt",
       "--no-remote",
-      "--no-npm",
       "--no-lock",
-      "--no-config", // a deployed function does not see the repository's deno.json
+      // A deployed function does not see the repository's deno.json.
+      ...npm ? [`--config=${new URL("deno.json", ROOT).pathname}`] : ["--no-npm", "--no-config"],
+      ...options.flags ?? [],
       "--allow-net",
       "--allow-env",
-      `--import-map=${importMap(options.entry ?? ENTRY)}`,
+      `--import-map=${importMap({ ...imports, "edge-entry": options.entry ?? ENTRY })}`,
       new URL("edge_host.ts", import.meta.url).href,
       String(options.port ?? 0),
       JSON.stringify(Object.keys(own)),
@@ -172,9 +179,11 @@ function ownEnvironment(given: Record<string, string>): Record<string, string> {
   );
 }
 
-function importMap(entry: string): string {
-  const map = { imports: { "edge-entry": new URL(entry, ROOT).href } };
-  return `data:application/json,${encodeURIComponent(JSON.stringify(map))}`;
+function importMap(targets: Record<string, string>): string {
+  const imports = Object.fromEntries(
+    Object.entries(targets).map(([name, target]) => [name, new URL(target, ROOT).href]),
+  );
+  return `data:application/json,${encodeURIComponent(JSON.stringify({ imports }))}`;
 }
 
 async function eachLine(

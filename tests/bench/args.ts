@@ -1,0 +1,79 @@
+/** The command line of `bench`. Pure. */
+import { type Cell, cellName, CELLS } from "./cells.ts";
+import type { Settings } from "./contestants.ts";
+
+/** What `bench` was told. */
+export interface BenchArgs {
+  help: boolean;
+  json: boolean;
+  quick: boolean;
+  full: boolean;
+  /** Names of cells, `start` and `memory`; all that are played if empty. */
+  only: string[];
+  rounds: number | null;
+  settings: Settings;
+  embedded: boolean;
+}
+
+/** A command line that cannot be followed; the message says why. */
+export class UsageError extends Error {}
+
+/** What `--help` prints. */
+export const USAGE = `Usage: ./build.sh bench [options]
+
+  --quick              few rounds of one instance, and of the start: does it run?
+  --full               the cells that take minutes a round, too
+  --only CELL          this alone (repeatable): INSTANCES@LATENCY_MS, such as 100@50, with -1% where
+                       1 % is not open; \`start\`; \`memory\`
+  --rounds N           rounds of each cell after the warm-up (5 if not given, 3 of slow ones)
+  --set NAME=NUMBER    change a setting of the monitor (repeatable)
+  --embedded           the embedded Postgres, even where a server is installed
+  --json               the figures alone on standard output, as JSON
+  --help               print this
+`;
+
+const SWITCHES = ["--json", "--quick", "--full", "--embedded", "--help"];
+
+/** Reads the command line. */
+export function parseArgs(args: string[]): BenchArgs {
+  const given = new Set<string>();
+  const parsed: BenchArgs = {
+    help: false,
+    json: false,
+    quick: false,
+    full: false,
+    embedded: false,
+    only: [],
+    rounds: null,
+    settings: {},
+  };
+  for (let n = 0; n < args.length; n++) {
+    const option = args[n];
+    if (SWITCHES.includes(option)) {
+      given.add(option);
+      continue;
+    }
+    if (!["--only", "--rounds", "--set"].includes(option)) {
+      throw new UsageError(`unknown option: ${option}`);
+    }
+    const value = args[++n] ?? "";
+    const [, name, number] = value.match(/^([a-z_0-9]+)=(\d+)$/) ?? [];
+    if (option === "--only" && isPart(value)) parsed.only.push(value);
+    else if (option === "--rounds" && /^[1-9]\d*$/.test(value)) parsed.rounds = Number(value);
+    else if (option === "--set" && name) parsed.settings[name] = Number(number);
+    else throw new UsageError(`${option} cannot be ${value || "nothing"}`);
+  }
+  const has = (option: string) => given.has(option);
+  return {
+    ...parsed,
+    help: has("--help"),
+    json: has("--json"),
+    quick: has("--quick"),
+    full: has("--full"),
+    embedded: has("--embedded"),
+  };
+}
+
+function isPart(name: string): boolean {
+  return ["start", "memory", ...CELLS.map((cell: Cell) => cellName(cell))].includes(name);
+}

@@ -1,0 +1,2 @@
+/** The empty function: nothing starts sooner. */
+export const handler = () => new Response("ok");

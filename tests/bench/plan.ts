@@ -1,0 +1,63 @@
+/** Which cells are played, how often, and why others are not. Pure. */
+import type { BenchArgs } from "./args.ts";
+import { type Cell, cellName, CELLS, idealMs } from "./cells.ts";
+
+/** What one run does. */
+export interface Plan {
+  /** By their number of instances: each number has processes of its own. */
+  groups: { cells: Cell[]; rounds: number }[];
+  /** Cells that are not played, and why. */
+  left_out: { name: string; why: string }[];
+  start_rounds: number;
+  memory_ticks: number;
+}
+
+/** The budget of a trigger's ticks. */
+const BUDGET_MS = 20_000;
+/** A round of three times as long as this, for the original, takes minutes. */
+const PATIENCE_MS = 5_000;
+const ROUNDS = 5;
+/** The original alone waits for seconds in these. */
+const SLOW_ROUNDS = 3;
+const START_ROUNDS = 15;
+const MEMORY_TICKS = 200;
+
+/** The plan for a command line. */
+export function plan({ quick, full, only, rounds }: BenchArgs): Plan {
+  const named = (name: string) => only.includes(name);
+  const left_out: Plan["left_out"] = [];
+  const played = CELLS.filter((cell) => {
+    const name = cellName(cell);
+    if (only.length > 0) return named(name);
+    if (quick) return name === "1@0";
+    const why = reason(cell, full);
+    if (why) left_out.push({ name, why });
+    return !why;
+  });
+  const groups = [1, 100, 1_000, 10_000].flatMap((instances) =>
+    [true, false].map((slow) => ({
+      cells: played.filter((cell) => cell.instances === instances && isSlow(cell) === slow),
+      rounds: rounds ?? (quick ? 1 : slow ? SLOW_ROUNDS : ROUNDS),
+    }))
+  ).filter(({ cells }) => cells.length > 0);
+  const all = only.length === 0;
+  return {
+    groups,
+    left_out,
+    start_rounds: all || named("start") ? quick ? 1 : START_ROUNDS : 0,
+    memory_ticks: all && !quick || named("memory") ? MEMORY_TICKS : 0,
+  };
+}
+
+function isSlow(cell: Cell): boolean {
+  return idealMs(cell) > PATIENCE_MS || cell.one_percent || cell.instances >= 10_000;
+}
+
+function reason(cell: Cell, full: boolean): string | null {
+  const ideal = idealMs(cell);
+  if (ideal > 5 * BUDGET_MS) return `takes ${ideal / 1000} s at the least, of a budget of 20 s`;
+  if (full || ideal <= PATIENCE_MS) return null;
+  return ideal > BUDGET_MS
+    ? `takes ${ideal / 1000} s at the least: several triggers; with --full`
+    : "takes minutes; with --full";
+}
