@@ -1,8 +1,9 @@
 /** The status that frontends poll: what it says, and what it costs. */
 import assert from "node:assert/strict";
+import type { Query } from "../stack/database.ts";
 import { passTime } from "../stack/time.ts";
 import { CHANNEL, CHAT, FRONTEND, ONE, onPolled, OTHER, type Polled } from "./poll.ts";
-import { anotherEdge } from "./support.ts";
+import { anotherEdge, until } from "./support.ts";
 
 /** What the monitor can say of an instance, and the contract's words for it. */
 const WORDS: [status: string, word: string, state: string, connected: boolean][] = [
@@ -16,6 +17,9 @@ const WORDS: [status: string, word: string, state: string, connected: boolean][]
   ["misconfigured", "ERROR", "unknown", false],
   ["unknown", "CONNECTING", "unknown", false],
 ];
+
+/** Questions in flight: more would only wait for the embedded database, which answers in turn. */
+const AT_ONCE = 24;
 
 const asService = ({ keys }: Polled) => ({ apikey: keys.service });
 
@@ -74,7 +78,7 @@ onPolled("the status of one organization", {
           body: { organization_id: ONE },
           headers: asService(world),
         });
-        answers.add(JSON.stringify(body));
+        answers.add(JSON.stringify([body, world.edge.logs.slice(-5)]));
       }
     }
     assert.equal(answers.size, 1, [...answers].join("\n"));
@@ -148,6 +152,7 @@ onPolled("the status of one organization", {
         },
         body: { organization_id: ids.body },
       });
+      assert.ok(body.data, JSON.stringify([body, world.edge.logs.slice(-5)]));
       return body.data.connected as boolean;
     };
     assert.equal(await connected({}), true);
@@ -293,14 +298,17 @@ onPolled("a check by those who poll", {
         world.rest.calls.filter(({ fn }) => fn === "whatsapp_monitor_begin_tick").length;
       const begun = calls();
       const urls = [world.functionUrl, `${second.url}/rendizy-server`];
-      const answers = await Promise.all(Array.from({ length: 200 }, async (_, n) => {
-        const response = await fetch(urls[n % 2] + CHANNEL, {
-          method: "POST",
-          headers: asService(world),
-          body: JSON.stringify({ organization_id: ONE }),
-        });
-        await response.body?.cancel();
-        return response.status;
+      const answers: number[] = [];
+      await Promise.all(Array.from({ length: AT_ONCE }, async (_, n) => {
+        while (answers.length < 200) {
+          const response = await fetch(urls[n % 2] + CHANNEL, {
+            method: "POST",
+            headers: asService(world),
+            body: JSON.stringify({ organization_id: ONE }),
+          });
+          await response.body?.cancel();
+          answers.push(response.status);
+        }
       }));
       await world.edge.idle();
       await second.idle();
@@ -370,5 +378,32 @@ onPolled("a check by those who poll", {
     await world.database.query("select whatsapp_monitor.clean_up()");
     const kept = await world.database.query("select organization_id from whatsapp_monitor.polls");
     assert.deepEqual(kept, [{ organization_id: OTHER }]);
+  },
+
+  // The embedded database runs transactions in turn.
+  ...Deno.env.get("DATABASE") && {
+    async "is one, also where another asks while the first one is being handed it"(world) {
+      await passTime(world.database, 31);
+      const request = { caller: "poll", organization_id: ONE, check: true };
+      const isDue = async (query: Query) => {
+        const [{ due }] = await query<{ due: boolean }>(
+          "select public.whatsapp_monitor_status_of($1::text::jsonb) -> 'check_due' as due",
+          [JSON.stringify(request)],
+        );
+        return due;
+      };
+      const first = { due: false };
+      let second: Promise<boolean> | undefined;
+      await world.database.transaction(null, async (query) => {
+        first.due = await isDue(query);
+        second = isDue(world.database.query);
+        await until("the second one waits", async () =>
+          (await world.database.query(
+            `select from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock'`,
+          )).length > 0);
+      });
+      assert.deepEqual([first.due, await second], [true, false]);
+    },
   },
 });
