@@ -78,7 +78,7 @@ onPolled("the status of one organization", {
           body: { organization_id: ONE },
           headers: asService(world),
         });
-        answers.add(JSON.stringify([body, world.edge.logs.slice(-5)]));
+        answers.add(JSON.stringify(body));
       }
     }
     assert.equal(answers.size, 1, [...answers].join("\n"));
