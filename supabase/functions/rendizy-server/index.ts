@@ -66,8 +66,16 @@ class Generation {
   }
 }
 
-initSync({ module: Uint8Array.from(atob(wasm), (byte) => byte.charCodeAt(0)) });
+initSync({ module: decode(wasm) });
 let generation = new Generation();
+
+/** Base64 to bytes. `Uint8Array.from` takes ten times as long: it goes through an iterator. */
+function decode(base64: string): Uint8Array {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let n = 0; n < text.length; n++) bytes[n] = text.charCodeAt(n);
+  return bytes;
+}
 
 /** Answers a request. */
 export async function handler(request: Request): Promise<Response> {
