@@ -137,6 +137,29 @@ onLedger("record_actions", {
     const request = { tick_id: crypto.randomUUID(), actions: [] };
     assert.deepEqual(await ledger.call(ACT, request), { granted: [], refused: [] });
   },
+
+  async "the verdict of an action stands beside the outage that it was for"(ledger) {
+    await ledger.watch("a");
+    const [tick, a] = await hold(ledger);
+    await ledger.query(
+      `insert into whatsapp_monitor.outages (instance_id, started_at, confirmed_at, ended_at)
+       values ($1, now() - interval '20 min', now() - interval '18 min', now() - interval '9 min'),
+              ($1, now() - interval '3 min', now() - interval '1 min', null)`,
+      [a.id],
+    );
+    const [{ id }] = await ledger.query<{ id: number }>(
+      `insert into whatsapp_monitor.actions (instance_id, tick_id, kind, granted_at, verdict)
+       values ($1, $2, 'connect', now() - interval '10 min', 'worked') returning id`,
+      [a.id, tick.tick_id],
+    );
+    const verdicts = [{ action_id: id, verdict: "made_worse" }];
+    const down = { is_down: true, down_since_ms: tick.now_ms - 180_000 };
+    await ledger.finish(tick, [result(a, { verdicts, ...down })]);
+    const outages = await ledger.query<{ verdict: string | null }>(
+      "select actions #>> '{0,verdict}' as verdict from whatsapp_monitor.outages order by started_at",
+    );
+    assert.deepEqual(outages.map(({ verdict }) => verdict), ["made_worse", null]);
+  },
 });
 
 onLedger("bad input", {

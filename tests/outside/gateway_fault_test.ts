@@ -124,3 +124,21 @@ Deno.test("slowness is no evidence: a gateway whose root takes long is not at fa
     await checkFor(world, 120);
     assert.deepEqual(await health(world), { fault: null, down: false, outages: [] });
   }));
+
+Deno.test("those that happen to be due alone do not speak for the whole gateway", () =>
+  inWorld(async (world) => {
+    const { gateway, database } = world;
+    for (let n = 0; n < 12; n++) {
+      gateway.set(`n${n}`, n < 3 ? { condition: "open", status: 500 } : "open");
+      await world.watch(`n${n}`);
+    }
+    await world.after(30);
+    await database.query(
+      `update whatsapp_monitor.instances
+       set due_at = case when name in ('n0', 'n1', 'n2') then '-infinity'::timestamptz
+                         else 'infinity' end`,
+    );
+    const report = await (await world.trigger()).json();
+    assert.equal(report.checked, 3);
+    assert.deepEqual(await health(world), { fault: null, down: false, outages: [] });
+  }));

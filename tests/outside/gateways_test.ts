@@ -44,6 +44,19 @@ Deno.test("the version is asked once, kept, and asked again after hours", () =>
     assert.deepEqual([asked(world), (await row(world)).version], [2, "2.4.0-rc2"]);
   }));
 
+Deno.test("a gateway that was too slow to tell its version is asked again after minutes", () =>
+  inWorld(async (world) => {
+    await world.set({ request_timeout_ms: 300 });
+    await world.gateway.behave({ mode: "up", root_delay_ms: 60_000 });
+    await world.tick();
+    await world.gateway.behave("up");
+    await world.set({ request_timeout_ms: 8000 });
+    for (let check = 0; check < 3; check++) await world.tick();
+    assert.deepEqual([asked(world), (await row(world)).version], [1, null], "not at once");
+    await world.after(300);
+    assert.deepEqual([asked(world), (await row(world)).version], [2, "2.3.6"]);
+  }));
+
 Deno.test("a gateway that was away is asked again when it is back", () =>
   inWorld(async (world) => {
     await world.tick();

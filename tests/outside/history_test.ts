@@ -87,6 +87,19 @@ Deno.test("a blip is no outage; a logout is one at once; its reason comes with i
     assert.ok((await changes(world)).includes("connected → waiting_qr (401)"));
   }));
 
+Deno.test("who waits for a first scan has no outage: nobody was cut off", () =>
+  inWorld(async (world) => {
+    for (const condition of ["never_paired", "waiting_scan", "qr_limit"]) {
+      for (let round = 0; round < 5; round++) await check(world, condition);
+      assert.equal((await world.row("loja")).status, "waiting_qr");
+    }
+    assert.deepEqual(await outages(world), []);
+    await check(world, "open");
+    for (let round = 0; round < 3; round++) await check(world, "qr_limit");
+    const [{ open, reason_code }] = await outages(world);
+    assert.deepEqual([open, reason_code], [true, "qr_limit"]);
+  }));
+
 Deno.test("there are never two open outages, whatever happens meanwhile", () =>
   inWorld(async (world) => {
     await check(world, "open");
