@@ -428,6 +428,16 @@ fn an_instance_that_waits_for_its_first_scan_was_never_cut_off() {
 }
 
 #[test]
+fn a_first_scan_that_is_broken_off_is_no_outage_either() {
+    let mut world = World::new();
+    world.check(&dropped());
+    world.check(&dropped());
+    let limit = seen(MemoryState::Close, Some(row(RowStatus::Connecting, None)));
+    world.check(&limit);
+    assert!(!world.instance.is_down());
+}
+
+#[test]
 fn one_that_was_never_seen_open_and_whose_session_has_ended_was_cut_off() {
     let mut world = World::new();
     world.check(&logged_out(401, "now"));

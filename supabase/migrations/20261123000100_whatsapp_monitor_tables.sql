@@ -75,9 +75,9 @@ comment on column whatsapp_monitor.settings.blind_connect_after_s is
 comment on column whatsapp_monitor.settings.settle_s is
   'Seconds after an action in which nothing is judged and nothing more is done.';
 comment on column whatsapp_monitor.settings.attempts_per_5_min is
-  'Actions on an instance within any 5 minutes; 0, and nothing is ever done.';
+  'Attempts to bring an instance back (connect, restart) within any 5 minutes; 0 turns them off.';
 comment on column whatsapp_monitor.settings.attempts_per_hour is
-  'Actions on an instance within any hour, before the slow probe; 0, and nothing is ever done: the monitor only watches and tells.';
+  'The same within any hour, before the slow probe; 0 turns them off: of outages the monitor only tells.';
 comment on column whatsapp_monitor.settings.probe_every_s is
   'Seconds between two actions on an instance once the hour''s are spent.';
 comment on column whatsapp_monitor.settings.zombie_probe_every_s is
@@ -141,7 +141,7 @@ comment on column whatsapp_monitor.gateways.version_asked_at is
 comment on column whatsapp_monitor.gateways.reachable is
   'Whether its own program answered at the last check; reachable_since is since when that is so.';
 comment on column whatsapp_monitor.gateways.capabilities is
-  'What follows from its version: final_codes are those after which it deletes a session, may_act is whether the monitor may do more than look.';
+  'What follows from its version: final_codes are those after which it deletes a session, may_act is whether the monitor may do more than look, webhooks is how they are set there.';
 comment on column whatsapp_monitor.gateways.clock_ahead_ms is
   'Milliseconds by which its clock (the header Date) was ahead of the database''s when it was last asked for its version; it tells whole seconds.';
 comment on column whatsapp_monitor.gateways.fault_code is

@@ -52,8 +52,20 @@ Deno.test("without a budget nothing is done", () =>
     world.gateway.set("loja", { condition: "close", dials: "fail" });
     await world.watch("loja");
     await checkFor(world, 1500, 60);
-    assert.deepEqual(await recorded(world, "loja"), []);
-    assert.deepEqual(done(world.gateway, "loja"), []);
+    assert.deepEqual([done(world.gateway, "loja"), await recorded(world, "loja")], [[], []]);
+    assert.equal((await world.row("loja")).status, "disconnected", "it is told of all the same");
+  }));
+
+Deno.test("once the hour's budget is spent nothing is done but the slow probe", () =>
+  inWorld(async (world) => {
+    await world.set({ attempts_per_hour: 1, probe_every_s: 600 });
+    await addNeighbour(world);
+    world.gateway.set("loja", { condition: "close", dials: "fail" });
+    await world.watch("loja");
+    await checkFor(world, 1500, 60);
+    const at = (await recorded(world, "loja")).map(({ s }) => -s);
+    assert.equal(at.length, 3, `${at}`);
+    for (const [n, each] of at.slice(1).entries()) assert.ok(each - at[n] >= 600, `${at}`);
   }));
 
 Deno.test("a new outage has patience of its own, and no budget of its own", () =>
