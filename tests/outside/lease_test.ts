@@ -83,6 +83,7 @@ onLedger("begin_tick", {
         version: null,
         version_due: true,
         open_elsewhere: false,
+        answered_elsewhere: 0,
         state: null,
         state_version: 0,
       },
