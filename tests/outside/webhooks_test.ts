@@ -140,6 +140,8 @@ for (
 
 Deno.test("nobody looks before the instance is open, and then at once", () =>
   inWorld(async (world) => {
+    // So that nothing else is a reason to look.
+    await world.set({ webhook_check_every_s: 86400 });
     await world.tick();
     await after(world, 30);
     const drop = (condition: "close" | "open") => {
