@@ -92,6 +92,7 @@ onProduction("the production schema", {
   },
 
   async "wants the webhook of the first row that names one, within one organization"(production) {
+    await production.query("update whatsapp_monitor.settings set webhook_policy = 'manage'");
     const events = ["MESSAGES_UPSERT"];
     const url = (host: string) => ({
       webhook_url: `https://${host}.example`,
