@@ -171,8 +171,9 @@ $$;
 
 -- The organization and the key of each of these instances: those of the organization that named it
 -- first, since a later one must not change what that one sees; where it does so in both tables, the
--- newer kind of table counts. An instance that lost its credentials since the sources were last read
--- is left out.
+-- newer kind of table counts. Beside them the webhook that this organization wants, by the first of
+-- its rows that names one. An instance that lost its credentials since the sources were last read is
+-- left out.
 drop function if exists whatsapp_monitor.credentials(bigint[]);
 create or replace function whatsapp_monitor.credentials(instance_ids bigint[])
 returns table (instance_id bigint, organization_id text, api_key text, webhook_url text,
@@ -214,10 +215,17 @@ begin
       from jsonb_to_recordset(v_all)
         as k (source_table text, source_id text, key text, webhook_url text, webhook_events jsonb)
       join whatsapp_monitor.sources s using (source_table, source_id)
+    ),
+    hooks as (
+      select distinct on (n.instance_id) n.instance_id, n.webhook_url, n.webhook_events
+      from named n
+      where n.organization_id = n.first and btrim(n.webhook_url) <> ''
+      order by n.instance_id, n.source_table, n.created_at, n.source_id
     )
-    select distinct on (n.instance_id) n.instance_id, n.organization_id, n.key, n.webhook_url,
-                                       n.webhook_events
+    select distinct on (n.instance_id) n.instance_id, n.organization_id, n.key, h.webhook_url,
+                                       h.webhook_events
     from named n
+    left join hooks h on h.instance_id = n.instance_id
     where n.organization_id = n.first
     order by n.instance_id, n.source_table, n.created_at, n.source_id;
 end

@@ -13,6 +13,7 @@ export interface Claimed {
   fence: number;
   version: number;
   state: unknown;
+  webhook: { own_url: string | null; own_events: unknown } | null;
 }
 
 /** An accepted tick. */

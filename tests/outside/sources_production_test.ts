@@ -91,6 +91,32 @@ onProduction("the production schema", {
     assert.deepEqual(await claimed(production), ["a loja older key"], "not a moment without");
   },
 
+  async "wants the webhook of the first row that names one, within one organization"(production) {
+    await production.query("update whatsapp_monitor.settings set webhook_policy = 'manage'");
+    const events = ["MESSAGES_UPSERT"];
+    const url = (host: string) => ({
+      webhook_url: `https://${host}.example`,
+      webhook_events: events,
+    });
+    await production.newer("both", "a", url("newer"));
+    await production.older("both", "a", url("older"));
+    await production.newer("older", "b", { webhook_url: " " });
+    await production.older("older", "b", url("older"));
+    await production.newer("none", "c");
+    await production.older("none", "d", url("stranger"));
+    const { instances } = await production.begin();
+    const wanted = instances.map(({ name, webhook }) => [
+      name,
+      webhook?.own_url,
+      webhook?.own_events,
+    ]);
+    assert.deepEqual(wanted.sort(), [
+      ["both", "https://newer.example", events],
+      ["none", null, []],
+      ["older", "https://older.example", events],
+    ]);
+  },
+
   async "an instance that moves from one table to the other is not due for that"(production) {
     await production.older("loja", "a");
     await claimed(production);

@@ -7,9 +7,9 @@ import type { Version } from "../stack/evolution/mod.ts";
 import { EVENTS } from "../stack/evolution/mod.ts";
 import { passTime } from "../stack/time.ts";
 import { check } from "./installed.ts";
-import { kinds } from "./recovery.ts";
+import { kinds, recorded } from "./recovery.ts";
 import { everything, inWorld as inAnyWorld, type World } from "./support.ts";
-import { HEADER, RECEIVER } from "./webhook.ts";
+import { HEADER, post, RECEIVER, update } from "./webhook.ts";
 
 const THEIRS = "https://n8n.example/webhook/1?key=their-secret";
 const OURS = [
@@ -108,6 +108,13 @@ for (
       webhook_by_events: false,
       webhook_base64: false,
     }),
+    "2.0.10": (url: string, secret: string) => ({
+      enabled: true,
+      url: `${url}?secret=${secret}`,
+      events: ["CONNECTION_UPDATE", "MESSAGES_UPSERT", "QRCODE_UPDATED"],
+      webhookByEvents: false,
+      webhookBase64: false,
+    }),
     "2.1.1": (url: string, secret: string) => ({
       webhook: {
         enabled: true,
@@ -128,6 +135,71 @@ for (
       assert.deepEqual(told(world), [shape(world.functionUrl + RECEIVER, String(secret))]);
       await after(world, 30);
       assert.deepEqual(await verdicts(world), ["worked"]);
+    }));
+}
+
+Deno.test("nobody looks before the instance is open, and then at once", () =>
+  inWorld(async (world) => {
+    // So that nothing else is a reason to look.
+    await world.set({ webhook_check_every_s: 86400 });
+    await world.tick();
+    await after(world, 30);
+    const drop = (condition: "close" | "open") => {
+      world.gateway.set("loja", condition);
+      world.gateway.forget();
+    };
+    const looks = () => kinds(world.gateway).filter((kind) => kind.includes("webhook"));
+    drop("close");
+    Object.assign(slot(world), { events: ["CALL"] });
+    for (let passed = 0; passed < 600; passed += 30) await after(world, 30);
+    assert.deepEqual(looks(), []);
+    drop("open");
+    await after(world, 30);
+    assert.deepEqual(looks(), ["GET /webhook/find", "POST /webhook/set"]);
+  }));
+
+Deno.test("what the gateway refuses is told, tried again within its budget, and right once it takes it", () =>
+  inWorld(async (world) => {
+    await world.set({ webhook_policy: "off" });
+    await world.tick();
+    // It became another, and nobody has asked it for its version yet.
+    world.gateway.upgrade("1.8.2");
+    await world.set({ webhook_policy: "manage" });
+    for (let passed = 0; passed < 600; passed += 30) await after(world, 30);
+    assert.equal(told(world).length, 2);
+    assert.deepEqual(await verdicts(world), ["refused", "refused"]);
+    assert.equal((await seen(world)).finding, "refused");
+    const { ok, detail } = await check(world.database, "webhooks");
+    assert.deepEqual([ok, /recusou/.test(detail)], [false, true]);
+    assert.match(world.edge.logs.join("\n"), /⚠️ Erro ao configurar webhooks: o gateway recusou/);
+    world.gateway.upgrade("2.3.6");
+    for (let passed = 0; passed < 330; passed += 30) await after(world, 30);
+    assert.deepEqual([(await seen(world)).finding, told(world).length], ["right", 1]);
+  }));
+
+for (const policy of ["manage", "verify"]) {
+  const live = policy === "manage";
+  Deno.test(`under ${policy}, that no event tells of a dial is ${live ? "" : "no "}evidence`, () =>
+    inWorld(async (world) => {
+      await world.tick();
+      await after(world, 30);
+      const { secret } = await seen(world);
+      await world.set({ webhook_policy: policy });
+      await after(world, 30);
+      world.gateway.set("loja", { condition: "close", dials: "login" });
+      await after(world, 30);
+      const event = { event: "connection.update", instance: "loja", data: update("connecting") };
+      const headers = { [HEADER]: String(secret) };
+      assert.equal(await post(world, JSON.stringify(event), headers), 200);
+      // Less than what it takes to dial blindly.
+      for (let passed = 0; passed < 600; passed += 30) await after(world, 30);
+      const dialled = await recorded(world, "loja");
+      assert.deepEqual(
+        dialled.filter(({ kind }) => kind !== "webhook_set").map((
+          { kind, grounds },
+        ) => [kind, grounds]),
+        live ? [["connect", "webhook"]] : [],
+      );
     }));
 }
 

@@ -137,6 +137,24 @@ Deno.test("1.8.2: an open instance is not deleted, and create gives the key in a
     assert.deepEqual(json.hash, { apikey: gateway.instance("nova").row.token });
   }));
 
+Deno.test("2.0.10: the webhook is set by a flat body, and has no headers", () =>
+  inVersion("2.0.10", async (gateway) => {
+    const set = (body: unknown) => call(gateway, "POST", "/webhook/set/loja", { body });
+    const webhook = { enabled: true, url: TARGET, events: ["CALL"] };
+    assert.equal((await set({ webhook })).status, 400);
+    const { status, json } = await set({
+      ...webhook,
+      webhookByEvents: true,
+      headers: { authorization: "x" },
+    });
+    assert.deepEqual(
+      [status, json.url, json.events, json.webhookByEvents, json.webhookBase64, json.headers],
+      [201, TARGET, ["CALL"], true, false, null],
+    );
+    gateway.upgrade("2.1.1");
+    assert.equal((await set(webhook)).status, 400);
+  }));
+
 Deno.test("2.2.3: a webhook's url must be one", () =>
   inVersion("2.2.3", async (gateway) => {
     const webhook = { enabled: true, url: "ftp://loja.example", events: ["CALL"] };

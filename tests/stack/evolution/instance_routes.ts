@@ -4,7 +4,7 @@ import { type Answer, databaseDown, errorObject, failure, ok } from "./answers.t
 import { type Instance, stateOf } from "./model.ts";
 import type { Context } from "./request.ts";
 import { isV1 } from "./versions.ts";
-import { complaints, type WebhookSettings, written } from "./webhook.ts";
+import { complaints, nested, type WebhookSettings, written } from "./webhook.ts";
 
 const PRESENCES = [
   "unavailable",
@@ -113,15 +113,16 @@ export function webhookSet(
   instance: Instance,
   { model, server, body }: Context,
 ): Answer {
-  const wrong = complaints(body);
-  const { url } = (body.webhook ?? {}) as WebhookSettings;
+  const given = server.version.startsWith("2.0.") ? nested(body) : body;
+  const wrong = complaints(given);
+  const { url } = (given.webhook ?? {}) as WebhookSettings;
   if (server.version.startsWith("2.2.") && !/^https?:/.test(url)) {
     wrong.push('Invalid "url" property');
   }
   if (wrong.length > 0) return failure(400, [wrong]);
   try {
     const { id } = instance.row;
-    const settings = body.webhook as WebhookSettings;
+    const settings = given.webhook as WebhookSettings;
     const now = new Date().toISOString();
     const row = written(instance.webhook, settings, id, model.newId(), now);
     if (!model.database) return databaseDown("this.prisma[this.name].upsert()");

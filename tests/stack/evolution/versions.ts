@@ -1,7 +1,7 @@
 /** The versions that the gateway can be, and in what they differ. */
 
 /** Every version that can be simulated. Only 2.3.6 is held to recorded exchanges. */
-export const VERSIONS = ["1.8.2", "2.1.1", "2.2.3", "2.3.6", "2.4.0-rc2"] as const;
+export const VERSIONS = ["1.8.2", "2.0.10", "2.1.1", "2.2.3", "2.3.6", "2.4.0-rc2"] as const;
 
 /** One of {@link VERSIONS}. */
 export type Version = typeof VERSIONS[number];

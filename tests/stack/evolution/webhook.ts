@@ -68,6 +68,14 @@ export function wants({ enabled, url, events }: Webhook, event: string): boolean
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** The flat body of 2.0 as those after it have it; headers came later, and are not read. */
+export function nested(body: Record<string, unknown>): Record<string, unknown> {
+  const { enabled, url, events, webhookByEvents: byEvents, webhookBase64: base64 } = body;
+  const given = Object.entries({ enabled, url, events, byEvents, base64 })
+    .filter(([, value]) => value !== undefined);
+  return { webhook: Object.fromEntries(given) };
+}
+
 /** The complaints of the server's JSON schema about a body, none if it is legal (A22 to A25). */
 export function complaints(body: unknown): string[] {
   if (!isObject(body) || !("webhook" in body)) {
