@@ -97,8 +97,8 @@ function database(
   };
 }
 
-globalThis.fetch = async (input) => {
-  const request = new Request(input);
+globalThis.fetch = async (input, init) => {
+  const request = new Request(input, init);
   if (request.url.startsWith(`${PROJECT}/rest/v1/rpc/`)) {
     const { request: argument } = await request.json();
     return Response.json(database(request.url.split("/").at(-1)!, argument));

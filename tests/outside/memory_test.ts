@@ -197,8 +197,8 @@ function settleAlerts({ alerts }: { alerts: { id: string; delivered: boolean }[]
   return { settled: alerts.map(({ id }) => id) };
 }
 
-globalThis.fetch = async (input) => {
-  const request = new Request(input);
+globalThis.fetch = async (input, init) => {
+  const request = new Request(input, init);
   const { pathname, searchParams } = new URL(request.url);
   if (request.url.startsWith(DATABASE)) {
     const { request: asked } = await request.json();

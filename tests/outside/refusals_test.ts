@@ -21,8 +21,8 @@ interface Refused {
 let calls: { fn: string; refusals: Refused[] }[] = [];
 let isAway = false;
 
-globalThis.fetch = async (input) => {
-  const request = new Request(input);
+globalThis.fetch = async (input, init) => {
+  const request = new Request(input, init);
   const { request: { refusals, caller } } = await request.json();
   calls.push({ fn: request.url.split("/").at(-1)!, refusals });
   if (isAway) return Response.json({ code: "42501" }, { status: 403 });
