@@ -127,7 +127,7 @@ onPolled("who may ask for the status", {
     for (
       const columns of [
         { expires_at: ago(1) },
-        { expires_at: "-infinity" },
+        { expires_at: new Date(0).toISOString() },
         { revoked_at: ago(1) },
         { access_expires_at: ago(1) },
       ]
