@@ -125,19 +125,18 @@ onPolled("the status of one organization", {
   },
 
   async "a body that cannot be taken is the caller's fault"(world) {
-    const bodies: [string, number][] = [
-      ["{", 400],
-      ["[]", 400],
-      ["null", 400],
-      ['"org"', 400],
-      ['{"organization_id": 7}', 400],
-      ['{"organization_id": {"$ne": null}}', 400],
-      ['{"organization_id": ["x"]}', 400],
-      [`{"x": "${"x".repeat(70_000)}"}`, 413],
+    const bodies = [
+      "{",
+      "[]",
+      "null",
+      '"org"',
+      '{"organization_id": 7}',
+      '{"organization_id": {"$ne": null}}',
+      '{"organization_id": ["x"]}',
     ];
-    for (const [body, expected] of bodies) {
+    for (const body of bodies) {
       const { status, body: answer } = await world.ask(CHAT, { body, headers: asService(world) });
-      assert.deepEqual([status, answer.success], [expected, false], body.slice(0, 40));
+      assert.deepEqual([status, answer.success], [400, false], body);
     }
   },
 
@@ -152,7 +151,6 @@ onPolled("the status of one organization", {
         },
         body: { organization_id: ids.body },
       });
-      assert.ok(body.data, JSON.stringify([body, world.edge.logs.slice(-5)]));
       return body.data.connected as boolean;
     };
     assert.equal(await connected({}), true);
@@ -266,6 +264,7 @@ onPolled("a check by those who poll", {
     await poll();
     assert.deepEqual([world.asked(ONE), await world.checksByPolls()], [before, 0], "29 s old");
 
+    await world.database.query("update whatsapp_monitor.settings set function_url = null");
     await passTime(world.database, 2);
     world.gateway.set(ONE, { condition: "logged_out", code: 401 });
     const { status, connected, checked_at } = await poll();
@@ -273,6 +272,10 @@ onPolled("a check by those who poll", {
     assert.ok(Date.now() - new Date(checked_at).getTime() < 20_000, checked_at);
     assert.equal(await world.checksByPolls(), 1);
     assert.equal(world.asked(OTHER), 1, "it is limited to the organization");
+    const settings = await world.database.query(
+      "select function_url from whatsapp_monitor.settings",
+    );
+    assert.deepEqual(settings, [{ function_url: null }], "triggers go elsewhere");
     await poll();
     assert.equal(await world.checksByPolls(), 1);
     const [trigger] = await world.database.query(
@@ -383,7 +386,7 @@ onPolled("a check by those who poll", {
   // The embedded database runs transactions in turn.
   ...Deno.env.get("DATABASE") && {
     async "is one, also where another asks while the first one is being handed it"(world) {
-      await passTime(world.database, 31);
+      await passTime(world.database, 120);
       const request = { caller: "poll", organization_id: ONE, check: true };
       const isDue = async (query: Query) => {
         const [{ due }] = await query<{ due: boolean }>(
