@@ -134,9 +134,9 @@ comment on column whatsapp_monitor.settings.blind_connect_after_s is
 comment on column whatsapp_monitor.settings.settle_s is
   'Seconds after an action in which nothing is judged and nothing more is done.';
 comment on column whatsapp_monitor.settings.attempts_per_5_min is
-  'Actions on an instance within any 5 minutes; 0, and nothing is ever done.';
+  'Attempts to bring an instance back (connect, restart) within any 5 minutes; 0 turns them off.';
 comment on column whatsapp_monitor.settings.attempts_per_hour is
-  'Actions on an instance within any hour, before the slow probe; 0, and nothing is ever done: the monitor only watches and tells.';
+  'The same within any hour, before the slow probe; 0 turns them off: of outages the monitor only tells.';
 comment on column whatsapp_monitor.settings.probe_every_s is
   'Seconds between two actions on an instance once the hour''s are spent.';
 comment on column whatsapp_monitor.settings.zombie_probe_every_s is
@@ -200,7 +200,7 @@ comment on column whatsapp_monitor.gateways.version_asked_at is
 comment on column whatsapp_monitor.gateways.reachable is
   'Whether its own program answered at the last check; reachable_since is since when that is so.';
 comment on column whatsapp_monitor.gateways.capabilities is
-  'What follows from its version: final_codes are those after which it deletes a session, may_act is whether the monitor may do more than look.';
+  'What follows from its version: final_codes are those after which it deletes a session, may_act is whether the monitor may do more than look, webhooks is how they are set there.';
 comment on column whatsapp_monitor.gateways.clock_ahead_ms is
   'Milliseconds by which its clock (the header Date) was ahead of the database''s when it was last asked for its version; it tells whole seconds.';
 comment on column whatsapp_monitor.gateways.fault_code is
@@ -584,8 +584,9 @@ $$;
 
 -- The organization and the key of each of these instances: those of the organization that named it
 -- first, since a later one must not change what that one sees; where it does so in both tables, the
--- newer kind of table counts. An instance that lost its credentials since the sources were last read
--- is left out.
+-- newer kind of table counts. Beside them the webhook that this organization wants, by the first of
+-- its rows that names one. An instance that lost its credentials since the sources were last read is
+-- left out.
 drop function if exists whatsapp_monitor.credentials(bigint[]);
 create or replace function whatsapp_monitor.credentials(instance_ids bigint[])
 returns table (instance_id bigint, organization_id text, api_key text, webhook_url text,
@@ -627,10 +628,17 @@ begin
       from jsonb_to_recordset(v_all)
         as k (source_table text, source_id text, key text, webhook_url text, webhook_events jsonb)
       join whatsapp_monitor.sources s using (source_table, source_id)
+    ),
+    hooks as (
+      select distinct on (n.instance_id) n.instance_id, n.webhook_url, n.webhook_events
+      from named n
+      where n.organization_id = n.first and btrim(n.webhook_url) <> ''
+      order by n.instance_id, n.source_table, n.created_at, n.source_id
     )
-    select distinct on (n.instance_id) n.instance_id, n.organization_id, n.key, n.webhook_url,
-                                       n.webhook_events
+    select distinct on (n.instance_id) n.instance_id, n.organization_id, n.key, h.webhook_url,
+                                       h.webhook_events
     from named n
+    left join hooks h on h.instance_id = n.instance_id
     where n.organization_id = n.first
     order by n.instance_id, n.source_table, n.created_at, n.source_id;
 end
