@@ -49,3 +49,11 @@ export interface Target {
 export function hold(what: string, limit: number, measured: number): Target {
   return { what, limit, measured, ok: measured <= limit };
 }
+
+/** Columns as wide as what is in them. */
+export function grid(rows: string[][]): string {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  return rows.map((row) =>
+    `  ${row.map((text, column) => text.padEnd(widths[column])).join("  ")}`.trimEnd()
+  ).join("\n");
+}

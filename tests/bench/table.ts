@@ -1,7 +1,7 @@
 /** The figures as text. */
 import { type Name, NAMES } from "./contestants.ts";
 import type { Outcome } from "./cells.ts";
-import { short, shown, type Target } from "./figures.ts";
+import { grid, short, shown, type Target } from "./figures.ts";
 import type { Results } from "./bench.ts";
 
 /** Everything that was measured, for people. */
@@ -96,12 +96,4 @@ function held(targets: Target[]): string {
     `at most ${limit}`,
   ]);
   return `Targets\n${grid(rows)}`;
-}
-
-/** Columns as wide as what is in them. */
-function grid(rows: string[][]): string {
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  return rows.map((row) =>
-    `  ${row.map((text, column) => text.padEnd(widths[column])).join("  ")}`.trimEnd()
-  ).join("\n");
 }
