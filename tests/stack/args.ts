@@ -32,6 +32,7 @@ export const USAGE = `Usage: ./build.sh dev [options]
   --once               run until nothing is due, print the report, end (status 0 if it committed)
   --json               the report alone on standard output, as JSON; everything else on standard error
   --gateway URL        monitor this gateway in place of the simulated one; needs --key and --instance
+                       (its webhooks are left alone unless you --set webhook_policy)
   --key KEY            the gateway's API key
   --instance NAME      an instance on that gateway (repeatable)
   --scenario NAME      play one fault on the simulated gateway, tick by tick and without waiting

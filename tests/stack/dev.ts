@@ -76,7 +76,7 @@ async function dev(
   }
   let restoreSettings = () => Promise.resolve();
   try {
-    restoreSettings = await changeSettings(stack.database, args.settings);
+    restoreSettings = await changeSettings(stack.database, settings(args));
     if (scenario) return await runScenario(stack, scenario, { json: args.json, interrupted });
     await addInstances(stack, args);
     describe(stack, args);
@@ -100,6 +100,13 @@ async function dev(
   } finally {
     await restoreSettings().finally(stack.stop);
   }
+}
+
+/** What is changed for this run. */
+function settings(args: DevArgs): DevArgs["settings"] {
+  // A gateway that outlives the run would be told to send events to where nobody is, afterwards.
+  const outlives = args.gateway !== null || args.database !== null;
+  return [...(outlives ? [{ name: "webhook_policy", value: "off" }] : []), ...args.settings];
 }
 
 function start(args: DevArgs, replacements: Replacements): Promise<Stack> {

@@ -1,8 +1,12 @@
 /** The command `dev`, in a process of its own: what it writes, its statuses, its end. */
 import assert from "node:assert/strict";
+import { startGateway } from "../../stack/evolution/mod.ts";
 
 /** The command with the function and the schema of these tests. */
 const DEV = new URL("fixtures/dev.ts", import.meta.url).href;
+
+/** The command as it is shipped. */
+const SHIPPED = new URL("../../stack/dev.ts", import.meta.url).href;
 
 /** Starts it, on the embedded database. */
 function start(script: string, ...args: string[]): Deno.ChildProcess {
@@ -52,6 +56,33 @@ Deno.test("dev: what it cannot do, it says", async () => {
   assert.match(inUse.err, new RegExp(`Port ${port} is in use`));
 });
 
+Deno.test("dev --gateway: only looks, at what is to last longer than the run", async () => {
+  const gateway = await startGateway();
+  try {
+    gateway.set("loja", "open");
+    const real = ["--gateway", gateway.url, "--key", gateway.key, "--instance", "loja"];
+    const once = async (...more: string[]) => {
+      gateway.forget();
+      const { code, out, err } = await run(SHIPPED, "--once", "--port=0", ...real, ...more);
+      assert.equal(code, 0, err);
+      assert.match(out, /\nloja +connected/);
+      return gateway.requests.map(({ method, path }) => `${method} ${path}`);
+    };
+    const looks = await once();
+    assert(looks.includes("GET /instance/connectionState/loja"));
+    assert.deepEqual(looks.filter((each) => /^POST|webhook/.test(each)), []);
+    const set = await once(
+      "--set",
+      "webhook_policy=manage",
+      "--set",
+      "webhook_url=https://a.example",
+    );
+    assert(set.includes("POST /webhook/set/loja"), "where one asks for it, it is set");
+  } finally {
+    await gateway.stop();
+  }
+});
+
 Deno.test("dev --scenario: names them, and says so where there is none of that name", async () => {
   const list = await dev("--scenario", "list");
   assert.deepEqual([list.code, list.err], [0, ""]);
@@ -63,14 +94,13 @@ Deno.test("dev --scenario: names them, and says so where there is none of that n
 });
 
 Deno.test("dev --scenario: status 0 where it comes out as promised, and 1 where not", async () => {
-  const shipped = new URL("../../stack/dev.ts", import.meta.url).href;
   const scenario = ["--scenario", "blink", "--json"];
-  const kept = await run(shipped, ...scenario);
+  const kept = await run(SHIPPED, ...scenario);
   assert.equal(kept.code, 0, kept.err);
   assert.equal(JSON.parse(kept.out).success, true);
   // One bad check is an outage.
   const hasty = ["--set=down_after_checks=1", "--set=down_after_s=0"];
-  const broken = await run(shipped, ...scenario, ...hasty);
+  const broken = await run(SHIPPED, ...scenario, ...hasty);
   assert.equal(broken.code, 1, broken.err);
   assert.equal(JSON.parse(broken.out).success, false);
   assert.match(broken.err, /blink did NOT come out as promised: 2 of 4 promises were broken/);
