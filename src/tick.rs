@@ -19,7 +19,7 @@ use crate::report::{InstanceReport, Report};
 use crate::store::alerts::{Alerts, Failed, Heartbeat};
 use crate::store::ledger::Source;
 use crate::store::tick::{
-    BeginAnswer, BeginTick, Begun, Caller, Deployment, FinishTick, Judged, Outcome, Scope,
+    BeginAnswer, BeginTick, Begun, Caller, Deployment, FinishTick, Judged, Outcome, Scope, Settled,
 };
 use crate::store::{Store, StoreError};
 use crate::web::console;
@@ -258,16 +258,22 @@ impl Run<'_> {
         done: &mut Done,
     ) -> Result<Vec<log::Checked>, StoreError> {
         let report = last && self.order.report;
-        let mut results = Vec::new();
+        let (mut results, mut unchanged) = (Vec::new(), Vec::new());
         let mut observations = HashMap::new();
         let mut told = Vec::new();
         for checked in swept.checks {
+            let list = if checked.is_settled() {
+                &mut unchanged
+            } else {
+                &mut results
+            };
             observations.insert(checked.outcome.id, checked.observation);
-            results.push(checked.outcome);
+            list.push(checked.outcome);
             told.push(checked.told);
         }
         let (mut carried_over, mut gateways) = (&*swept.carried_over, &*swept.gateways);
         for _ in 0..WRITE_ROUNDS {
+            let settled: Vec<_> = unchanged.iter().map(Settled::from).collect();
             let finished = self
                 .store
                 .finish_tick(&FinishTick {
@@ -275,6 +281,7 @@ impl Run<'_> {
                     organization_id: self.order.organization_id.as_deref(),
                     report,
                     results: &results,
+                    settled: &settled,
                     carried_over,
                     gateways,
                     max_alerts: if last { alert::MAX_PER_RUN } else { 0 },
@@ -295,7 +302,8 @@ impl Run<'_> {
                 .stale
                 .into_iter()
                 .filter_map(|stale| {
-                    let mine = results.iter().find(|outcome| outcome.id == stale.id)?;
+                    let mut mine = results.iter().chain(&unchanged);
+                    let mine = mine.find(|outcome| outcome.id == stale.id)?;
                     let observation = observations.get(&stale.id)?;
                     let at = Timestamp::from_ms(mine.checked_ms);
                     let state = stale.state.value.observe(observation, at, &self.settings);
@@ -316,6 +324,7 @@ impl Run<'_> {
                     })
                 })
                 .collect();
+            unchanged.clear();
         }
         Err(StoreError::Contended)
     }

@@ -20,6 +20,7 @@
 //! | [`check`] | which questions a check takes |
 //! | [`capabilities`] | what can be asked and expected of a gateway |
 //! | [`gateway`] | what is remembered of a gateway, and when it is the gateway that is at fault |
+//! | [`settled`] | when a check leaves nothing to remember but when it was |
 //! | [`steady`] | how long the live state has been the same |
 //! | [`attempt`] | what was done, and what it came to |
 //! | [`policy`] | what to do |
@@ -45,6 +46,7 @@ pub mod reachability;
 pub mod reading;
 pub mod reason;
 pub mod settings;
+pub mod settled;
 pub mod status;
 pub mod steady;
 pub mod streak;

@@ -29,7 +29,8 @@ pub struct Steady {
     pub first: Timestamp,
     /// When the last was sent.
     pub last: Timestamp,
-    /// How many there were.
+    /// How many there were. Those that see `open` are not counted after the first: nothing follows
+    /// from their number, and they are to leave nothing new behind.
     pub checks: u32,
 }
 
@@ -44,7 +45,9 @@ impl Steady {
         match so_far {
             Some(steady) if steady.state == state && !is_blind(steady.last, at, settings) => Self {
                 last: at,
-                checks: steady.checks.saturating_add(1),
+                checks: steady
+                    .checks
+                    .saturating_add(u32::from(state != MemoryState::Open)),
                 ..steady
             },
             _ => Self {

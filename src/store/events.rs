@@ -9,7 +9,7 @@ use super::outcome::named;
 use super::tick::Outcome;
 use super::{Patience, Store, StoreError};
 use crate::gateway::evolution::message::Message;
-use crate::monitor::{FinalCodes, Instance, Settings};
+use crate::monitor::{FinalCodes, Instance, Settings, Timestamp};
 
 /// The gateway sends again what is not taken: to answer soon is better than to try for long.
 const PATIENCE: Patience = Patience {
@@ -105,6 +105,9 @@ pub struct Addressed {
     pub version: i64,
     /// The monitor's memory of it.
     pub state: Memory<Instance>,
+    /// When a later check found it just so; [`Store::begin_event`] has made that part of `state`.
+    #[serde(default)]
+    settled_ms: Option<Timestamp>,
 }
 
 /// The request of `finish_event`.
@@ -139,6 +142,9 @@ pub struct Newer {
     pub version: i64,
     /// The monitor's memory of it.
     pub state: Memory<Instance>,
+    /// When a later check found it just so; [`Store::finish_event`] has made that part of `state`.
+    #[serde(default)]
+    settled_ms: Option<Timestamp>,
 }
 
 impl<'de> Deserialize<'de> for EventWritten {
@@ -166,8 +172,17 @@ impl Store {
     /// # Errors
     /// [`StoreError`], after 3 s at the latest.
     pub async fn begin_event(&self, request: &BeginEvent<'_>) -> Result<EventAnswer, StoreError> {
-        self.call("whatsapp_monitor_begin_event", request, PATIENCE)
-            .await
+        let mut answer = self
+            .call("whatsapp_monitor_begin_event", request, PATIENCE)
+            .await?;
+        if let EventAnswer::Accepted(Known {
+            instance: Some(instance),
+            ..
+        }) = &mut answer
+        {
+            instance.state.settle(instance.settled_ms);
+        }
+        Ok(answer)
     }
 
     /// Writes what follows from an event. Idempotent by its id.
@@ -178,7 +193,12 @@ impl Store {
         &self,
         request: &FinishEvent<'_>,
     ) -> Result<EventWritten, StoreError> {
-        self.call("whatsapp_monitor_finish_event", request, PATIENCE)
-            .await
+        let mut written = self
+            .call("whatsapp_monitor_finish_event", request, PATIENCE)
+            .await?;
+        if let EventWritten::Stale(newer) = &mut written {
+            newer.state.settle(newer.settled_ms);
+        }
+        Ok(written)
     }
 }

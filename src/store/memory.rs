@@ -1,8 +1,12 @@
 //! What the monitor remembers, as the database gives it back.
 
+use std::mem::take;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use crate::monitor::{Instance, Timestamp};
 
 /// The memory of an instance or a gateway. None yet, and one that this version cannot read, is that
 /// of one never checked: a row that somebody edited must not keep the tick from all the others.
@@ -12,6 +16,15 @@ pub struct Memory<T> {
     pub value: T,
     /// Whether there was another one, which could not be read.
     pub is_lost: bool,
+}
+
+impl Memory<Instance> {
+    /// The same, where a later check found the instance just so.
+    pub(super) fn settle(&mut self, settled: Option<Timestamp>) {
+        if let Some(at) = settled {
+            self.value = take(&mut self.value).settled(at);
+        }
+    }
 }
 
 impl<'de, T: Default + DeserializeOwned> Deserialize<'de> for Memory<T> {

@@ -147,6 +147,9 @@ pub struct Claimed {
     pub version: i64,
     /// The monitor's memory of it.
     pub state: Memory<Instance>,
+    /// When a later check found it just so; [`Store::begin_tick`] has made that part of `state`.
+    #[serde(default)]
+    settled_ms: Option<Timestamp>,
     /// What was done to it in the last hours, oldest first.
     #[serde(default)]
     pub attempts: Vec<Attempt>,
@@ -242,6 +245,30 @@ impl Outcome {
         Self {
             verdicts: verdicts.into_iter().map(Judged::from).collect(),
             ..self
+        }
+    }
+}
+
+/// A check that found nothing new: see [`Instance::settled`].
+#[derive(Clone, Debug, Serialize)]
+pub struct Settled {
+    /// The instance's number.
+    pub id: i64,
+    /// Proves the claim.
+    pub fence: i64,
+    /// The version of the memory that it found nothing new to.
+    pub version: i64,
+    /// When the check was sent, in milliseconds since the Unix epoch.
+    pub checked_ms: i64,
+}
+
+impl From<&Outcome> for Settled {
+    fn from(outcome: &Outcome) -> Self {
+        Self {
+            id: outcome.id,
+            fence: outcome.fence,
+            version: outcome.version,
+            checked_ms: outcome.checked_ms,
         }
     }
 }
@@ -426,6 +453,8 @@ pub struct FinishTick<'a> {
     pub report: bool,
     /// What was found out.
     pub results: &'a [Outcome],
+    /// The checks that found nothing new.
+    pub settled: &'a [Settled],
     /// What the next tick is to check first.
     pub carried_over: &'a [Held],
     /// What was learned of the gateways.
@@ -462,6 +491,9 @@ pub struct Stale {
     pub version: i64,
     /// The monitor's memory of it.
     pub state: Memory<Instance>,
+    /// When a later check found it just so; [`Store::finish_tick`] has made that part of `state`.
+    #[serde(default)]
+    settled_ms: Option<Timestamp>,
 }
 
 /// All that a run is about.
@@ -503,8 +535,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`], after 3 s at the latest.
     pub async fn begin_tick(&self, request: &BeginTick<'_>) -> Result<BeginAnswer, StoreError> {
-        self.call("whatsapp_monitor_begin_tick", request, BEGIN)
-            .await
+        let mut answer = self
+            .call("whatsapp_monitor_begin_tick", request, BEGIN)
+            .await?;
+        if let BeginAnswer::Accepted(begun) = &mut answer {
+            for claimed in &mut begun.instances {
+                claimed.state.settle(claimed.settled_ms);
+            }
+        }
+        Ok(answer)
     }
 
     /// Asks for actions to be granted, which counts them. Idempotent.
@@ -524,8 +563,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`], after 12 s at the latest.
     pub async fn finish_tick(&self, request: &FinishTick<'_>) -> Result<Finished, StoreError> {
-        self.call("whatsapp_monitor_finish_tick", request, FINISH)
-            .await
+        let mut finished: Finished = self
+            .call("whatsapp_monitor_finish_tick", request, FINISH)
+            .await?;
+        for stale in &mut finished.stale {
+            stale.state.settle(stale.settled_ms);
+        }
+        Ok(finished)
     }
 }
 

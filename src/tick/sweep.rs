@@ -37,8 +37,17 @@ pub(super) struct Checked {
     pub observation: Observation,
     /// What is to be done.
     pub wanted: Option<Wanted>,
+    /// Whether it left nothing to remember but when it was.
+    is_settled: bool,
     /// What the log is to say, once it is written.
     pub told: log::Checked,
+}
+
+impl Checked {
+    /// Whether it found nothing new, of the instance or of its webhook.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled && self.outcome.webhook.is_none()
+    }
 }
 
 /// An action that helps, as far as the monitor knows.
@@ -284,6 +293,11 @@ impl Look<'_> {
                 .map(|(_, verdict)| *verdict)
                 .collect(),
         };
+        let is_settled = self.asked
+            && matches!(conclusion.decision, Decision::Nothing)
+            && conclusion.verdicts.is_empty()
+            && conclusion.observation.profile().is_none()
+            && conclusion.instance.is_settled(&claimed.state.value, at);
         // What is not granted was not done.
         let (decision, wanted) = match conclusion.decision {
             Decision::Act(action, grounds) => (
@@ -307,6 +321,7 @@ impl Look<'_> {
             outcome,
             observation: conclusion.observation,
             wanted,
+            is_settled,
             told,
         }
     }

@@ -31,6 +31,7 @@ impl Run<'_> {
             organization_id: None,
             report: false,
             results: &[],
+            settled: &[],
             carried_over: &[],
             gateways: &[],
             max_alerts: MAX_PER_RUN,

@@ -197,6 +197,14 @@ alter table whatsapp_monitor.instances
 comment on column whatsapp_monitor.instances.decision is
   'What the monitor decided at the last check: none, wait, connect, restart, ask_for_qr, ask_owner or tell_operator.';
 
+alter table whatsapp_monitor.instances
+  add column if not exists settled_at timestamptz,
+  add column if not exists booked_at  timestamptz;
+comment on column whatsapp_monitor.instances.settled_at is
+  'When a later check found it just as state has it; null where state is of the last check that had an answer.';
+comment on column whatsapp_monitor.instances.booked_at is
+  'Up to when days has its time.';
+
 create index if not exists instances_due
   on whatsapp_monitor.instances (due_at, checked_at nulls first, id) where removed_at is null;
 create index if not exists instances_checked

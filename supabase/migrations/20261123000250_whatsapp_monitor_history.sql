@@ -76,13 +76,58 @@ create table if not exists whatsapp_monitor.days (
   primary key (instance_id, day)
 );
 comment on table whatsapp_monitor.days is
-  'How long an instance was connected, not connected, and unknown, per day (UTC). Time in which nobody looked is unknown.';
+  'How long an instance was connected, not connected, and unknown, per day (UTC). Time in which nobody looked is unknown. While nothing changes, the time is added every 10 minutes.';
 
 create index if not exists days_day on whatsapp_monitor.days (day);
 
 -- ------------------------------------------------------------------------------------------------
 -- Writing it down
 -- ------------------------------------------------------------------------------------------------
+
+-- What time counts as in which an instance had this status.
+create or replace function whatsapp_monitor.kind_of_time(status text)
+returns text
+language sql immutable parallel safe
+set search_path = ''
+as $$
+  select case
+    when status = 'connected' then 'connected'
+    when status in ('unknown', 'gateway_unreachable', 'misconfigured') then 'unknown'
+    else 'not_connected'
+  end
+$$;
+
+-- Adds spans of time, [{id: the instance's number, kind: "connected" | "not_connected" | "unknown",
+-- since, until}], to their days.
+create or replace function whatsapp_monitor.book(spans jsonb)
+returns void
+language sql
+set search_path = ''
+set timezone = 'UTC'
+as $$
+  with by_day as (
+    select s.id, s.kind, d.day::date as day,
+           extract(epoch from least(s.until, d.day + interval '1 day') - greatest(s.since, d.day))
+             as seconds
+    from jsonb_to_recordset(spans) as s (id bigint, kind text, since timestamptz, until timestamptz)
+    cross join lateral generate_series(
+      date_trunc('day', s.since, 'UTC'), s.until, interval '1 day') as d (day)
+  )
+  insert into whatsapp_monitor.days as d
+    (instance_id, day, connected_s, not_connected_s, unknown_s)
+  select b.id, b.day,
+         coalesce(sum(b.seconds) filter (where b.kind = 'connected'), 0),
+         coalesce(sum(b.seconds) filter (where b.kind = 'not_connected'), 0),
+         coalesce(sum(b.seconds) filter (where b.kind = 'unknown'), 0)
+  from by_day b
+  where b.seconds > 0
+  group by b.id, b.day
+  order by b.id, b.day
+  on conflict (instance_id, day) do update
+  set connected_s     = d.connected_s     + excluded.connected_s,
+      not_connected_s = d.not_connected_s + excluded.not_connected_s,
+      unknown_s       = d.unknown_s       + excluded.unknown_s
+$$;
 
 -- Writes down what finish_tick is about to store. Called with its results, before the instances are
 -- changed, for those alone that will be: what they were so far is still in their rows.
@@ -96,13 +141,14 @@ declare
   v_gap    interval;
   v_opened bigint[];
   v_closed bigint[];
+  v_spans  jsonb;
 begin
   -- A longer time between two checks is time in which nobody looked.
   select make_interval(secs => 3 * t.interval_s) into strict v_gap from whatsapp_monitor.settings t;
 
   with timed as (
     select r.id, r.status, r.reason, r.down_since_ms, r.recovered_ms, r.asked,
-           to_timestamp(r.checked_ms / 1000.0) as at, i.status as was, i.checked_at,
+           to_timestamp(r.checked_ms / 1000.0) as at, i.status as was, i.checked_at, i.booked_at,
            i.removed_at
     from jsonb_to_recordset(results) as r
       (id bigint, fence bigint, version bigint, status text, reason jsonb, checked_ms bigint,
@@ -143,45 +189,27 @@ begin
     on conflict (instance_id) where ended_at is null do nothing
     returning id
   ),
-  -- The time since the last check belongs to what the instance was found to be then. What is
-  -- concluded without asking is no check: checked_at stays, and the next one counts all the time.
+  -- The time since the last check belongs to what the instance was found to be then, and so does
+  -- what is not booked so far: only checks that found nothing new lie in it. What is concluded
+  -- without asking is no check: checked_at stays, and the next one counts all the time.
   spans as (
-    select t.id, t.checked_at as since, t.at as until,
-           case
-             when t.at - t.checked_at > v_gap then 'unknown'
-             when t.was = 'connected' then 'connected'
-             when t.was in ('unknown', 'gateway_unreachable', 'misconfigured') then 'unknown'
-             else 'not_connected'
-           end as kind
+    select t.id, whatsapp_monitor.kind_of_time(t.was) as kind, t.booked_at as since,
+           t.checked_at as until
+    from timed t
+    where t.booked_at < t.checked_at
+    union all
+    select t.id,
+           case when t.at - t.checked_at > v_gap then 'unknown'
+                else whatsapp_monitor.kind_of_time(t.was) end,
+           t.checked_at, t.at
     from timed t
     where t.asked and t.checked_at < t.at
-  ),
-  by_day as (
-    select s.id, s.kind, d.day::date as day,
-           extract(epoch from least(s.until, d.day + interval '1 day') - greatest(s.since, d.day))
-             as seconds
-    from spans s
-    cross join lateral generate_series(
-      date_trunc('day', s.since, 'UTC'), s.until, interval '1 day') as d (day)
-  ),
-  counted as (
-    insert into whatsapp_monitor.days as d
-      (instance_id, day, connected_s, not_connected_s, unknown_s)
-    select b.id, b.day,
-           coalesce(sum(b.seconds) filter (where b.kind = 'connected'), 0),
-           coalesce(sum(b.seconds) filter (where b.kind = 'not_connected'), 0),
-           coalesce(sum(b.seconds) filter (where b.kind = 'unknown'), 0)
-    from by_day b
-    where b.seconds > 0
-    group by b.id, b.day
-    order by b.id, b.day
-    on conflict (instance_id, day) do update
-    set connected_s     = d.connected_s     + excluded.connected_s,
-        not_connected_s = d.not_connected_s + excluded.not_connected_s,
-        unknown_s       = d.unknown_s       + excluded.unknown_s
   )
-  select (select array_agg(o.id) from opened o), (select array_agg(c.id) from closed c)
-  into v_opened, v_closed;
+  select (select array_agg(o.id) from opened o), (select array_agg(c.id) from closed c),
+         (select jsonb_agg(to_jsonb(s)) from spans s)
+  into v_opened, v_closed, v_spans;
+
+  perform whatsapp_monitor.book(v_spans);
 
   perform whatsapp_monitor.tell_of(v_opened, v_closed);
 end

@@ -80,6 +80,20 @@ $$;
 -- Begin
 -- ------------------------------------------------------------------------------------------------
 
+-- Whether an instance is due, of one organization or of all where that is null.
+create or replace function whatsapp_monitor.is_due(of_organization text, at timestamptz)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select exists (
+    select from whatsapp_monitor.instances i
+    where i.due_at <= at and i.removed_at is null
+      and (of_organization is null or i.id in (
+            select s.instance_id from whatsapp_monitor.sources s
+            where s.organization_id = of_organization)))
+$$;
+
 -- The instances that this tick holds, with the credentials to ask for them.
 create or replace function whatsapp_monitor.claimed_by(tick uuid)
 returns jsonb
@@ -101,6 +115,7 @@ as $$
            'fence', h.fence,
            'version', h.version,
            'state', h.state,
+           'settled_ms', whatsapp_monitor.epoch_ms(h.settled_at),
            'attempts', whatsapp_monitor.attempts_of(h.id),
            'webhook', case when t.webhook_policy <> 'off'
                            then whatsapp_monitor.webhook_claim(h.id, c.webhook_url, c.webhook_events)
@@ -221,7 +236,8 @@ begin
     'gateways', whatsapp_monitor.gateways_of(v_tick),
     'receiver_url', case when v_settings.webhook_policy <> 'off'
                          then whatsapp_monitor.receiver_url() end,
-    'more_due', v_claimed = v_settings.batch_size,
+    'more_due', v_claimed = v_settings.batch_size
+                and whatsapp_monitor.is_due(v_organization, v_now),
     'alerts_due', whatsapp_monitor.alerts_due(),
     'heartbeat_due', whatsapp_monitor.heartbeat_due(v_tick),
     'report', case when v_claimed = 0 and (request -> 'report')::boolean
@@ -264,9 +280,12 @@ begin
         profile_picture_url = coalesce(r.profile_picture_url, i.profile_picture_url),
         qr_code      = case when r.status = 'waiting_qr' then i.qr_code end,
         state        = r.state,
+        settled_at   = null,
         version      = i.version + 1,
         -- What was concluded without asking comes first the next time.
         checked_at   = case when r.asked then to_timestamp(r.checked_ms / 1000.0)
+                            else i.checked_at end,
+        booked_at    = case when r.asked then to_timestamp(r.checked_ms / 1000.0)
                             else i.checked_at end,
         decision     = case when from_event then i.decision else r.decision end,
         checked_by   = case when from_event then i.checked_by else writer end,
@@ -290,6 +309,56 @@ begin
 end
 $$;
 
+-- Writes that checks of this tick found nothing new to their instances, under the same conditions,
+-- and releases these. Between such a check and the one before it somebody has looked all the time;
+-- how long they were connected is booked now and then. Gives what was written.
+create or replace function whatsapp_monitor.settle(tick uuid, settled jsonb)
+returns bigint[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_interval interval;
+  v_written  bigint[];
+begin
+  select make_interval(secs => t.interval_s) into strict v_interval
+  from whatsapp_monitor.settings t;
+
+  with checks as (
+    select i.id, s.at, coalesce(i.booked_at, i.checked_at) as booked_at,
+           s.at - coalesce(i.booked_at, i.checked_at) >= interval '10 minutes' as is_booked
+    from (select r.*, to_timestamp(r.checked_ms / 1000.0) as at
+          from jsonb_to_recordset(settled)
+            as r (id bigint, fence bigint, version bigint, checked_ms bigint)) s
+    join whatsapp_monitor.instances i on i.id = s.id
+    where i.fence = s.fence and i.version = s.version and i.checked_by is distinct from tick
+  ),
+  written as (
+    update whatsapp_monitor.instances i
+    set settled_at  = c.at,
+        checked_at  = c.at,
+        booked_at   = case when c.is_booked then c.at else c.booked_at end,
+        checked_by  = tick,
+        decision    = 'none',
+        version     = i.version + 1,
+        due_at      = i.claimed_at + v_interval - interval '5 seconds',
+        lease_tick  = null,
+        lease_until = null
+    from checks c
+    where i.id = c.id
+    returning i.id
+  ),
+  booked as (
+    select whatsapp_monitor.book(jsonb_agg(jsonb_build_object(
+             'id', c.id, 'kind', 'connected', 'since', c.booked_at, 'until', c.at)))
+    from checks c
+    where c.is_booked
+  )
+  select (select coalesce(array_agg(id), '{}') from written) into v_written from booked;
+  return v_written;
+end
+$$;
+
 -- Writes what a tick found, releases what it holds, and closes it.
 --
 -- A result is written where the tick's fence is the last one and the version is the one that the
@@ -308,10 +377,11 @@ $$;
 --                      profile_picture_url, state, checked_ms, asked: boolean, decision,
 --                      ack: what the gateway said to the action of this tick or null,
 --                      verdicts: [{action_id, verdict}]}],
+--           settled: [{id, fence, version, checked_ms}], which are checks that found nothing new,
 --           carried_over: [{id, fence}],
 --           gateways: as record_gateways takes them, max_alerts, heartbeat: boolean}
 --           of the profile, null is what is not known now
--- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report,
+-- answer:  {written: [id], stale: [{id, version, state, settled_ms}], lost: [id], report,
 --           alerts: null, {error: SQLSTATE}, or {url, secret, now_ms, alerts: [{id, kind: "down" |
 --           "up", attempts, organization_id, instance_name, gateway_url, since_ms, until_ms,
 --           reason: {code, text} or null}]},
@@ -324,7 +394,11 @@ set timezone = 'UTC'
 as $$
 declare
   v_tick       uuid     := request ->> 'tick_id';
+  v_results    jsonb    := coalesce(request -> 'results', '[]');
+  v_settled    jsonb    := coalesce(request -> 'settled', '[]');
+  v_over       jsonb    := coalesce(request -> 'carried_over', '[]');
   v_new        bigint[];
+  v_unchanged  bigint[];
   v_written    jsonb;
   v_stale      jsonb;
   v_lost       jsonb;
@@ -336,39 +410,42 @@ begin
   end if;
   -- Always in the same order, so that two ticks never wait for each other.
   perform from whatsapp_monitor.instances i
-  where i.id in (select (r ->> 'id')::bigint from jsonb_array_elements(
-                   coalesce(request -> 'results', '[]') || coalesce(request -> 'carried_over', '[]')) r)
+  where i.id in (select (r ->> 'id')::bigint
+                 from jsonb_array_elements(v_results || v_settled || v_over) r)
   order by i.id
   for update;
 
   update whatsapp_monitor.instances i
   set due_at = i.due_before, lease_tick = null, lease_until = null
-  from jsonb_to_recordset(coalesce(request -> 'carried_over', '[]')) as c (id bigint, fence bigint)
+  from jsonb_to_recordset(v_over) as c (id bigint, fence bigint)
   where i.id = c.id and i.fence = c.fence and i.lease_tick = v_tick;
 
-  v_new := whatsapp_monitor.write_results(v_tick, coalesce(request -> 'results', '[]'));
+  v_new := whatsapp_monitor.write_results(v_tick, v_results);
+  v_unchanged := whatsapp_monitor.settle(v_tick, v_settled);
 
   select coalesce(jsonb_agg(i.id) filter (where i.checked_by = v_tick), '[]'),
-         coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'version', i.version, 'state', i.state))
+         coalesce(jsonb_agg(jsonb_build_object(
+                    'id', i.id, 'version', i.version, 'state', i.state,
+                    'settled_ms', whatsapp_monitor.epoch_ms(i.settled_at)))
                   filter (where i.checked_by is distinct from v_tick and i.fence = r.fence), '[]'),
          coalesce(jsonb_agg(i.id)
                   filter (where i.checked_by is distinct from v_tick and i.fence <> r.fence), '[]')
   into v_written, v_stale, v_lost
-  from jsonb_to_recordset(coalesce(request -> 'results', '[]')) as r (id bigint, fence bigint)
+  from jsonb_to_recordset(v_results || v_settled) as r (id bigint, fence bigint)
   join whatsapp_monitor.instances i on i.id = r.id;
 
-  perform whatsapp_monitor.record_verdicts(v_tick, coalesce(request -> 'results', '[]'));
+  perform whatsapp_monitor.record_verdicts(v_tick, v_results);
 
-  perform whatsapp_monitor.record_webhooks(v_tick, coalesce(request -> 'results', '[]'));
+  perform whatsapp_monitor.record_webhooks(v_tick, v_results);
 
   perform whatsapp_monitor.record_gateways(coalesce(request -> 'gateways', '[]'));
 
   update whatsapp_monitor.ticks
-  set checked = checked + cardinality(v_new),
+  set checked = checked + cardinality(v_new) + cardinality(v_unchanged),
       finished_at = case when v_stale = '[]' then clock_timestamp() else finished_at end
   where id = v_tick;
 
-  perform whatsapp_monitor.write_back(v_new);
+  perform whatsapp_monitor.write_back(v_new || v_unchanged);
 
   if v_stale = '[]' and (request ->> 'max_alerts')::integer > 0 then
     begin

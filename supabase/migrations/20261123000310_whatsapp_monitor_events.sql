@@ -183,7 +183,7 @@ $$;
 --           count: how many it stands for, state: boolean, messages: [{id, payload}]}
 -- answer:  {outcome: "accepted" | "unauthorized" | "other_instance", noted: boolean, forward_to,
 --           instance: null where the state was not asked for, or {id, now_ms, settings, final_codes,
---           version, state}}
+--           version, state, settled_ms}}
 create or replace function public.whatsapp_monitor_begin_event(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -231,7 +231,8 @@ begin
       'final_codes', (select g.capabilities -> 'final_codes' from whatsapp_monitor.gateways g
                       where g.id = v_instance.gateway_id),
       'version', v_instance.version,
-      'state', v_instance.state) end);
+      'state', v_instance.state,
+      'settled_ms', whatsapp_monitor.epoch_ms(v_instance.settled_at)) end);
 end
 $$;
 
@@ -245,7 +246,7 @@ $$;
 -- keeps it. Idempotent by event_id.
 --
 -- request: {event_id, instance_id, result: as those of finish_tick, or null, qr_code: text or null}
--- answer:  {outcome: "written" | "gone"} or {outcome: "stale", version, state}
+-- answer:  {outcome: "written" | "gone"} or {outcome: "stale", version, state, settled_ms}
 create or replace function public.whatsapp_monitor_finish_event(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -281,7 +282,8 @@ begin
     v_result := v_result || jsonb_build_object('fence', v_instance.fence);
     if whatsapp_monitor.write_results(v_event, jsonb_build_array(v_result), from_event => true) = '{}' then
       return jsonb_build_object(
-        'outcome', 'stale', 'version', v_instance.version, 'state', v_instance.state);
+        'outcome', 'stale', 'version', v_instance.version, 'state', v_instance.state,
+        'settled_ms', whatsapp_monitor.epoch_ms(v_instance.settled_at));
     end if;
     perform whatsapp_monitor.write_back(array[v_instance.id]);
   end if;

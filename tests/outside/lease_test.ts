@@ -74,6 +74,7 @@ onLedger("begin_tick", {
       fence: 1,
       version: 0,
       state: null,
+      settled_ms: null,
       attempts: [],
       webhook: null,
     }]);
@@ -408,7 +409,10 @@ onLedger("finish_tick", {
     const [calm, moved] = begun.instances;
     await writeElsewhere(ledger, "moved", { said: "a webhook" });
     const answer = await ledger.finish(begun, [result(calm), result(moved)]);
-    const present = { id: moved.id, version: 1, state: { said: "a webhook" } };
+    const present = {
+      ...{ id: moved.id, version: 1, state: { said: "a webhook" } },
+      settled_ms: null,
+    };
     assert.deepEqual(answer, { ...NOTHING, written: [calm.id], stale: [present] });
     const row = await ledger.row("moved");
     assert.deepEqual([row.lease_tick, row.checked_by], [begun.tick_id, null], "still ours");

@@ -13,6 +13,7 @@ export interface Claimed {
   fence: number;
   version: number;
   state: unknown;
+  settled_ms: number | null;
   webhook: { own_url: string | null; own_events: unknown } | null;
 }
 

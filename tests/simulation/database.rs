@@ -15,6 +15,8 @@ use super::sabotage::Sabotage;
 pub struct Row {
     /// The monitor's memory, as it comes out of the database.
     pub state: Instance,
+    /// The same as of when it was last written as a whole.
+    stored: Instance,
     /// How often it was written.
     pub version: i64,
     /// When it is due.
@@ -78,6 +80,8 @@ pub struct Result {
     pub observation: Observation,
     /// When the check was sent.
     pub checked_ms: i64,
+    /// Whether it found nothing new, and is written as that alone.
+    pub is_settled: bool,
     /// What earlier actions came to.
     pub verdicts: Vec<(i64, Verdict)>,
     /// Whether the gateway refused the action of this tick.
@@ -229,6 +233,7 @@ impl Database {
     /// A person lets the monitor act on an instance again: nothing but that is rewritten.
     pub fn resume(&mut self, index: usize) {
         let row = &mut self.rows[index];
+        row.stored.halted_at = None;
         row.state.halted_at = None;
         row.version += 1;
     }
@@ -286,6 +291,7 @@ impl Database {
                 (row.fence == mine.fence).then_some(Result {
                     version: row.version,
                     state: Instance { halted_at, ..state },
+                    is_settled: false,
                     ..mine
                 })
             })
@@ -332,9 +338,15 @@ impl Row {
             (Some(_), Some(_)) | (None, None) => {}
         }
         // What is stored is all there is.
-        let stored = serde_json::to_string(state).ok();
-        let read = stored.and_then(|text| serde_json::from_str(&text).ok());
-        self.state = read.unwrap_or_default();
+        if result.is_settled {
+            let at = Timestamp::from_ms(result.checked_ms);
+            self.state = self.stored.clone().settled(at);
+        } else {
+            let stored = serde_json::to_string(state).ok();
+            let read = stored.and_then(|text| serde_json::from_str(&text).ok());
+            self.stored = read.unwrap_or_default();
+            self.state = self.stored.clone();
+        }
         self.version += 1;
     }
 }

@@ -123,6 +123,11 @@ impl Tick {
             .zip(&looks)
             .zip(conclusions)
             .map(|((claim, look), conclusion)| Result {
+                is_settled: conclusion.decision == Decision::Nothing
+                    && conclusion.verdicts.is_empty()
+                    && conclusion
+                        .instance
+                        .is_settled(&claim.state, Timestamp::from_ms(look.at_ms)),
                 index: claim.index,
                 fence: claim.fence,
                 version: claim.version,
