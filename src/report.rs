@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::monitor::{Status, diagnosis};
-use crate::store::tick::{PlainReason, Reported};
+use crate::store::check::PlainReason;
+use crate::store::tick::Reported;
 
 /// The report of a run. Its fields are part of the HTTP interface.
 #[derive(Clone, Debug, Serialize)]

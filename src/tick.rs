@@ -17,10 +17,9 @@ use crate::log;
 use crate::monitor::{Instance, Settings, Timestamp};
 use crate::report::{InstanceReport, Report};
 use crate::store::alerts::{Alerts, Failed, Heartbeat};
+use crate::store::check::{Judged, Outcome, Settled};
 use crate::store::ledger::Source;
-use crate::store::tick::{
-    BeginAnswer, BeginTick, Begun, Caller, Deployment, FinishTick, Judged, Outcome, Scope, Settled,
-};
+use crate::store::tick::{BeginAnswer, BeginTick, Begun, Caller, Deployment, FinishTick, Scope};
 use crate::store::{Store, StoreError};
 use crate::web::console;
 use crate::web::crypto::random_uuid;

@@ -13,7 +13,8 @@ use whatsapp_monitor::monitor::{
     Answer, Capabilities, Check, FinalCodes, Finding, Gateway, GatewayFault, Instance, MemoryState,
     Observation, Question, Settings, Status, Steady, Streak, Timestamp, Visit, Visited, conclude,
 };
-use whatsapp_monitor::store::tick::{Claimed, GatewayKnown, Stale};
+use whatsapp_monitor::store::gateways::GatewayKnown;
+use whatsapp_monitor::store::tick::{Claimed, Stale};
 
 use memories::{
     END_MS, NOON_MS, any_json, any_moment, attempts, evidence, final_codes, gateway, gateway_fault,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::monitor::{Timestamp, diagnosis};
 use crate::store::alerts::{Alert, Kind};
-use crate::store::tick::PlainReason;
+use crate::store::check::PlainReason;
 
 /// Characters of a name that are shown.
 const NAME_LENGTH: usize = 80;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tick::PlainReason;
+use super::check::PlainReason;
 use super::{Patience, Store, StoreError};
 
 /// As long as the rest of the lease on the alerts allows.

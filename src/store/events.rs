@@ -4,9 +4,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::check::Outcome;
 use super::memory::Memory;
 use super::outcome::named;
-use super::tick::Outcome;
 use super::{Patience, Store, StoreError};
 use crate::gateway::evolution::message::Message;
 use crate::monitor::{FinalCodes, Instance, Settings, Timestamp};

@@ -1,7 +1,10 @@
 //! Postgres, through PostgREST's remote procedure calls.
 
+pub mod actions;
 pub mod alerts;
+pub mod check;
 pub mod events;
+pub mod gateways;
 pub mod health;
 pub mod ledger;
 pub mod memory;

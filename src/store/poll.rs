@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tick::{Caller, PlainReason};
+use super::check::PlainReason;
+use super::tick::Caller;
 use super::{Patience, Store, StoreError};
 use crate::monitor::Status;
 

@@ -5,17 +5,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::alerts::{Alerts, Failed, Heartbeat};
+use super::check::{Outcome, PlainReason, Settled};
+use super::gateways::{GatewayKnown, GatewaySeen};
 use super::ledger::Source;
 use super::memory::Memory;
-use super::webhooks::{ClaimedWebhook, WebhookSeen};
+use super::webhooks::ClaimedWebhook;
 use super::{Patience, Store, StoreError, outcome};
-use crate::monitor::{
-    Ack, Attempt, Budget, Capabilities, Gateway, Instance, Profile, Reason, Settings, Status,
-    Timestamp, Verdict,
-};
+use crate::monitor::{Attempt, Instance, Settings, Status, Timestamp};
 
 /// A trigger is answered only after `begin_tick`, so that must be quick.
-const BEGIN: Patience = Patience {
+pub(super) const BEGIN: Patience = Patience {
     total_ms: 3_000,
     try_ms: 2_500,
 };
@@ -158,178 +157,6 @@ pub struct Claimed {
     pub webhook: Option<ClaimedWebhook>,
 }
 
-/// What was found out about an instance.
-#[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
-    /// Its number.
-    pub id: i64,
-    /// Proves the claim.
-    pub fence: i64,
-    /// The version that `state` was made from.
-    pub version: i64,
-    /// Its status.
-    pub status: Status,
-    /// Since when, in milliseconds since the Unix epoch.
-    pub since_ms: Option<i64>,
-    /// Why, where a reason counts.
-    pub reason: Option<PlainReason>,
-    /// When the outage began that goes on, in milliseconds since the Unix epoch.
-    pub down_since_ms: Option<i64>,
-    /// When the last outage ended, in milliseconds since the Unix epoch.
-    pub recovered_ms: Option<i64>,
-    /// The monitor's memory of it from now on.
-    pub state: Instance,
-    /// When the check was sent, in milliseconds since the Unix epoch.
-    pub checked_ms: i64,
-    /// Whether the gateway was asked about it.
-    pub asked: bool,
-    /// Whether an outage is confirmed and not over yet.
-    pub is_down: bool,
-    /// What was decided.
-    pub decision: Option<&'static str>,
-    /// What the gateway said to the action of this tick, where there was one.
-    pub ack: Option<Ack>,
-    /// What earlier actions came to.
-    pub verdicts: Vec<Judged>,
-    /// What a look at its webhook came to, where there was one.
-    pub webhook: Option<WebhookSeen>,
-    /// The account's number; this and the next two are null where the gateway did not tell now.
-    pub phone_number: Option<String>,
-    /// The account's name.
-    pub profile_name: Option<String>,
-    /// Where the account's picture is.
-    pub profile_picture_url: Option<String>,
-}
-
-impl Outcome {
-    /// What follows from a check at `at`; `claim` is the instance's number, the fence that proves
-    /// the claim, and the version that `state` was made from; `profile` is that of the row, where
-    /// it was asked for.
-    pub fn new(
-        claim: (i64, i64, i64),
-        at: Timestamp,
-        state: Instance,
-        asked: bool,
-        profile: Option<&Profile>,
-    ) -> Self {
-        let (id, fence, version) = claim;
-        let profile = profile.cloned().unwrap_or_default();
-        Self {
-            id,
-            fence,
-            version,
-            status: state.status,
-            since_ms: state.since.map(Timestamp::as_ms),
-            reason: state.reason.map(PlainReason::from),
-            down_since_ms: state.down_since.map(Timestamp::as_ms),
-            recovered_ms: state.recovered_at.map(Timestamp::as_ms),
-            is_down: state.is_down(),
-            state,
-            checked_ms: at.as_ms(),
-            asked,
-            decision: None,
-            ack: None,
-            verdicts: Vec::new(),
-            webhook: None,
-            phone_number: profile.phone_number,
-            profile_name: profile.profile_name,
-            profile_picture_url: profile.profile_picture_url,
-        }
-    }
-}
-
-impl Outcome {
-    /// The same, with what earlier actions came to.
-    #[must_use]
-    pub fn with_verdicts(self, verdicts: Vec<(i64, Verdict)>) -> Self {
-        Self {
-            verdicts: verdicts.into_iter().map(Judged::from).collect(),
-            ..self
-        }
-    }
-}
-
-/// A check that found nothing new: see [`Instance::settled`].
-#[derive(Clone, Debug, Serialize)]
-pub struct Settled {
-    /// The instance's number.
-    pub id: i64,
-    /// Proves the claim.
-    pub fence: i64,
-    /// The version of the memory that it found nothing new to.
-    pub version: i64,
-    /// When the check was sent, in milliseconds since the Unix epoch.
-    pub checked_ms: i64,
-}
-
-impl From<&Outcome> for Settled {
-    fn from(outcome: &Outcome) -> Self {
-        Self {
-            id: outcome.id,
-            fence: outcome.fence,
-            version: outcome.version,
-            checked_ms: outcome.checked_ms,
-        }
-    }
-}
-
-/// What an action came to.
-#[derive(Clone, Debug, Serialize)]
-pub struct Judged {
-    /// Its number.
-    pub action_id: i64,
-    /// What it came to.
-    pub verdict: Verdict,
-}
-
-impl From<(i64, Verdict)> for Judged {
-    fn from((action_id, verdict): (i64, Verdict)) -> Self {
-        Self { action_id, verdict }
-    }
-}
-
-impl Judged {
-    /// Whether it made things worse.
-    pub fn is_worse(&self) -> bool {
-        self.verdict == Verdict::MadeWorse
-    }
-}
-
-/// The request of `record_actions`.
-#[derive(Clone, Debug, Serialize)]
-pub struct RecordActions<'a> {
-    /// Names the tick.
-    pub tick_id: &'a str,
-    /// What it wants to do.
-    pub actions: &'a [WantedAction<'a>],
-}
-
-/// An action that is to be granted.
-#[derive(Clone, Debug, Serialize)]
-pub struct WantedAction<'a> {
-    /// On which instance.
-    pub instance_id: i64,
-    /// Proves the claim.
-    pub fence: i64,
-    /// The version of the memory that it was decided from: a newer one is to be looked at first.
-    pub version: i64,
-    /// What.
-    pub kind: &'static str,
-    /// On which evidence, or occasion.
-    pub grounds: &'static str,
-    /// Milliseconds of lease that must be left.
-    pub min_lease_ms: u32,
-    /// What it must keep to.
-    pub budgets: &'a [Budget],
-}
-
-/// The answer of `record_actions`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Recorded {
-    /// The instances on which the action is granted.
-    pub granted: Vec<i64>,
-}
-
 /// A claim that is given back unused.
 #[derive(Clone, Debug, Serialize)]
 pub struct Held {
@@ -337,109 +164,6 @@ pub struct Held {
     pub id: i64,
     /// Proves the claim.
     pub fence: i64,
-}
-
-/// A reason for people and programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlainReason {
-    /// A short name.
-    pub code: String,
-    /// One plain sentence.
-    pub text: String,
-}
-
-impl From<Reason> for PlainReason {
-    fn from(reason: Reason) -> Self {
-        Self {
-            code: reason.code().to_owned(),
-            text: reason.diagnosis().portuguese.text(),
-        }
-    }
-}
-
-/// What is known of a gateway before a tick.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct GatewayKnown {
-    /// Where it lives.
-    pub url: String,
-    /// What it called its version, when it was last asked.
-    pub version: Option<String>,
-    /// Whether it is time to ask again.
-    pub version_due: bool,
-    /// Whether an instance of it that this tick does not hold was open lately.
-    #[serde(default)]
-    pub open_elsewhere: bool,
-    /// How many instances that this tick does not hold it answered for lately.
-    #[serde(default)]
-    pub answered_elsewhere: u32,
-    /// The version of `state`.
-    pub state_version: i64,
-    /// The monitor's memory of it.
-    pub state: Memory<Gateway>,
-}
-
-impl GatewayKnown {
-    /// A gateway of which nothing is known.
-    pub fn new(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            version_due: true,
-            ..Self::default()
-        }
-    }
-}
-
-/// What a tick learned of a gateway.
-#[derive(Clone, Debug, Serialize)]
-pub struct GatewaySeen {
-    /// Where it lives.
-    pub url: String,
-    /// Its version, as far as it is known.
-    pub version: Option<String>,
-    /// What follows from that.
-    pub capabilities: Option<Capabilities>,
-    /// Whether it was asked for that.
-    pub version_asked: bool,
-    /// Milliseconds by which its clock is ahead of the database's, where it was asked now.
-    pub clock_ahead_ms: Option<i64>,
-    /// Whether the gateway's own program answered.
-    pub reachable: bool,
-    /// What follows for the monitor's memory of it, where that has changed.
-    #[serde(flatten)]
-    pub change: Option<GatewayChange>,
-}
-
-/// A new memory of a gateway. Two ticks at once see the same gateway: of two such changes the first
-/// one counts, and the next tick sees for itself.
-#[derive(Clone, Debug, Serialize)]
-pub struct GatewayChange {
-    /// The version that `state` was made from.
-    pub state_version: i64,
-    /// The monitor's memory of it from now on.
-    pub state: Gateway,
-    /// What is wrong with it.
-    pub fault: Option<PlainReason>,
-    /// When its outage began that goes on, in milliseconds since the Unix epoch.
-    pub down_since_ms: Option<i64>,
-    /// When its last outage ended, in milliseconds since the Unix epoch.
-    pub recovered_ms: Option<i64>,
-    /// Until when its instances are left alone, in milliseconds since the Unix epoch.
-    pub cooldown_until_ms: Option<i64>,
-}
-
-impl GatewayChange {
-    /// What follows from a new memory, made from that of `state_version`.
-    pub fn new(state_version: i64, state: Gateway) -> Self {
-        let fault = state.fault.map(|fault| Reason::Fault(fault.into()));
-        Self {
-            state_version,
-            fault: fault.map(PlainReason::from),
-            down_since_ms: state.down_since.map(Timestamp::as_ms),
-            recovered_ms: state.recovered_at.map(Timestamp::as_ms),
-            cooldown_until_ms: state.cooldown_until.map(Timestamp::as_ms),
-            state,
-        }
-    }
 }
 
 /// The request of `finish_tick`.
@@ -544,18 +268,6 @@ impl Store {
             }
         }
         Ok(answer)
-    }
-
-    /// Asks for actions to be granted, which counts them. Idempotent.
-    ///
-    /// # Errors
-    /// [`StoreError`], after 3 s at the latest.
-    pub async fn record_actions(
-        &self,
-        request: &RecordActions<'_>,
-    ) -> Result<Recorded, StoreError> {
-        self.call("whatsapp_monitor_record_actions", request, BEGIN)
-            .await
     }
 
     /// Writes what a tick found. Idempotent.

@@ -12,7 +12,8 @@ use crate::gateway::address::Address;
 use crate::gateway::evolution::Evolution;
 use crate::log;
 use crate::monitor::Ack;
-use crate::store::tick::{Claimed, RecordActions, WantedAction};
+use crate::store::actions::{RecordActions, WantedAction};
+use crate::store::tick::Claimed;
 use crate::web::console;
 
 /// Milliseconds of lease that must be left when an action starts, besides those that it may take.

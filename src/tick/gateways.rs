@@ -6,7 +6,7 @@ use crate::gateway::evolution;
 use crate::gateway::evolution::version::Version;
 use crate::monitor::{Capabilities, Fault, Finding, Gateway, Reachability, Timestamp};
 use crate::report::GatewayReport;
-use crate::store::tick::{GatewayChange, GatewayKnown, GatewaySeen};
+use crate::store::gateways::{GatewayChange, GatewayKnown, GatewaySeen};
 
 /// The header `Date` has whole seconds: on average it is half of one behind.
 const HALF_A_SECOND_MS: i64 = 500;

@@ -16,7 +16,9 @@ use crate::monitor::{
     self, Action, Answer, Budget, Check, Conclusion, ConfigFault, Decision, Fault, Heard,
     Observation, Question, Reachability, Standing, Tally, Timestamp, Visited, conclude,
 };
-use crate::store::tick::{Begun, Claimed, GatewayKnown, GatewaySeen, Held, Outcome};
+use crate::store::check::Outcome;
+use crate::store::gateways::{GatewayKnown, GatewaySeen};
+use crate::store::tick::{Begun, Claimed, Held};
 
 /// What a tick found.
 #[derive(Default)]

@@ -9,7 +9,8 @@ use crate::gateway::evolution::Evolution;
 use crate::log;
 use crate::monitor::webhook::{Due, Known};
 use crate::monitor::{Heard, MemoryState, Observation, Reading, Status};
-use crate::store::tick::{Claimed, Judged};
+use crate::store::check::Judged;
+use crate::store::tick::Claimed;
 use crate::store::webhooks::WebhookSeen;
 use crate::web::console;
 

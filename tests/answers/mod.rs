@@ -17,7 +17,7 @@ use whatsapp_monitor::monitor::{
     Ack, Fault, FinalCodes, GatewayFault, Instance, MemoryState, Observation, Row, Settings,
     Socket, Timestamp,
 };
-use whatsapp_monitor::store::tick::Outcome;
+use whatsapp_monitor::store::check::Outcome;
 use whatsapp_monitor::web::fetch::Incoming;
 
 /// The instance that is asked for.

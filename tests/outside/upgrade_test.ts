@@ -286,7 +286,7 @@ Deno.test("what the previous version's function sends and reads is still underst
     });
     assert.deepEqual(
       [finished.written, finished.stale, finished.lost],
-      [[a.id], [{ id: b.id, version: 7, state: null }], []],
+      [[a.id], [{ id: b.id, version: 7, state: null, settled_ms: null }], []],
     );
     has({ due: "number", instances: "object" }, finished.report, "the report");
     has(
