@@ -39,8 +39,7 @@ returns jsonb
 language sql stable
 set search_path = ''
 as $$
-  select case when instance.status = 'waiting_qr'
-                   and instance.qr_code_at > clock_timestamp() - interval '1 minute'
+  select case when instance.qr_code_at > clock_timestamp() - interval '1 minute'
                    and instance.qr_code is distinct from
                        coalesce(present ->> 'qr_code', present ->> 'whatsapp_qr_code')
     then jsonb_build_object('whatsapp_qr_code', instance.qr_code, 'qr_code', instance.qr_code,
@@ -105,7 +104,8 @@ begin
   if not v_names or present ->> 'deleted_at' is not null or not exists (
        select from whatsapp_monitor.gateways g
        where g.id = instance.gateway_id
-         and (g.url = whatsapp_monitor.normalize_url(v_url)) is not false) then
+         -- Most are spelled as ours is, which costs less to see.
+         and (g.url = v_url or g.url = whatsapp_monitor.normalize_url(v_url)) is not false) then
     return '{}';
   end if;
 
@@ -125,7 +125,11 @@ begin
     end;
   end if;
 
-  v_wanted := jsonb_strip_nulls(v_wanted || whatsapp_monitor.wanted_qr_code(present, instance));
+  -- Not even asked for where it cannot be: this runs for every row at every check.
+  if v_status = 'waiting_qr' then
+    v_wanted := v_wanted || whatsapp_monitor.wanted_qr_code(present, instance);
+  end if;
+  v_wanted := jsonb_strip_nulls(v_wanted);
   if v_status <> 'connecting' then
     v_wanted := v_wanted || jsonb_build_object(
       case source_table when 'channel_instances' then 'error_message'
