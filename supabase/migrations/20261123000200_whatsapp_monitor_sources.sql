@@ -10,7 +10,7 @@
 -- Milliseconds since the Unix epoch, the form in which moments leave the database.
 create or replace function whatsapp_monitor.epoch_ms(moment timestamptz)
 returns bigint
-language sql immutable parallel safe
+language sql immutable strict parallel safe
 set search_path = ''
 as $$
   select floor(extract(epoch from moment) * 1000)::bigint

@@ -10,6 +10,22 @@ returns jsonb
 language sql stable
 set search_path = ''
 as $$
+  with held as (
+    select i.gateway_id, count(*) as instances
+    from whatsapp_monitor.instances i
+    where i.lease_tick = tick and i.lease_until > clock_timestamp()
+    group by i.gateway_id
+  ),
+  -- What others saw lately. The status alone does not tell whether the last check had an answer.
+  -- Read twice, as far as needed each time, and not once to its end.
+  seen as not materialized (
+    select i.gateway_id, i.status
+    from whatsapp_monitor.instances i
+    cross join whatsapp_monitor.settings t
+    where i.removed_at is null and i.lease_tick is distinct from tick
+      and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)
+      and i.status <> 'misconfigured' and i.state ->> 'unanswered' is null
+  )
   select coalesce(jsonb_agg(jsonb_build_object(
            'url', g.url,
            'version', g.version,
@@ -19,28 +35,20 @@ as $$
              g.reachable_since, clock_timestamp() - case when g.version is null
                then interval '5 minutes' else interval '6 hours' end), true),
            -- One that is open is evidence that WhatsApp can be reached from there.
-           'open_elsewhere', e.open > 0,
-           'answered_elsewhere', e.answered,
+           -- Limited: an `exists` may be answered by reading the whole table once.
+           'open_elsewhere', (
+             select count(*) > 0
+             from (select from seen s
+                   where s.gateway_id = g.id and s.status = 'connected' limit 1) o),
+           -- As many as could count against all that this tick holds.
+           'answered_elsewhere', (
+             select count(*)
+             from (select from seen s where s.gateway_id = g.id limit h.instances + 1) o),
            'state', g.state,
            'state_version', g.state_version
          )), '[]')
-  from whatsapp_monitor.gateways g
-  cross join whatsapp_monitor.settings t
-  -- What others saw lately, as many of them as could count against all that one tick holds. The
-  -- status alone does not tell whether the last check had an answer.
-  cross join lateral (
-    select count(*) as answered, count(*) filter (where o.status = 'connected') as open
-    from (
-      select i.status
-      from whatsapp_monitor.instances i
-      where i.gateway_id = g.id and i.removed_at is null and i.lease_tick is distinct from tick
-        and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)
-        and i.status <> 'misconfigured' and i.state ->> 'unanswered' is null
-      limit t.batch_size + 1
-    ) o
-  ) e
-  where g.id in (select i.gateway_id from whatsapp_monitor.instances i
-                 where i.lease_tick = tick and i.lease_until > clock_timestamp())
+  from held h
+  join whatsapp_monitor.gateways g on g.id = h.gateway_id
 $$;
 
 -- ------------------------------------------------------------------------------------------------

@@ -11,6 +11,11 @@ alter table whatsapp_monitor.instances
 comment on column whatsapp_monitor.instances.qr_code is
   'The QR code that was last told of while a person must scan, kept for as long as that is so; it holds for some 45 seconds.';
 
+alter table whatsapp_monitor.sources
+  add column if not exists agreed bytea;
+comment on column whatsapp_monitor.sources.agreed is
+  'SHA-256 of the version of the user''s row and of what the monitor knew when the one was found to say the other: while neither has changed, nothing has to be compared.';
+
 -- ------------------------------------------------------------------------------------------------
 -- What a row should say
 -- ------------------------------------------------------------------------------------------------
@@ -39,8 +44,7 @@ returns jsonb
 language sql stable
 set search_path = ''
 as $$
-  select case when instance.status = 'waiting_qr'
-                   and instance.qr_code_at > clock_timestamp() - interval '1 minute'
+  select case when instance.qr_code_at > clock_timestamp() - interval '1 minute'
                    and instance.qr_code is distinct from
                        coalesce(present ->> 'qr_code', present ->> 'whatsapp_qr_code')
     then jsonb_build_object('whatsapp_qr_code', instance.qr_code, 'qr_code', instance.qr_code,
@@ -105,7 +109,8 @@ begin
   if not v_names or present ->> 'deleted_at' is not null or not exists (
        select from whatsapp_monitor.gateways g
        where g.id = instance.gateway_id
-         and (g.url = whatsapp_monitor.normalize_url(v_url)) is not false) then
+         -- Most are spelled as ours is, which costs less to see.
+         and (g.url = v_url or g.url = whatsapp_monitor.normalize_url(v_url)) is not false) then
     return '{}';
   end if;
 
@@ -125,7 +130,11 @@ begin
     end;
   end if;
 
-  v_wanted := jsonb_strip_nulls(v_wanted || whatsapp_monitor.wanted_qr_code(present, instance));
+  -- Not even asked for where it cannot be: this runs for every row at every check.
+  if v_status = 'waiting_qr' then
+    v_wanted := v_wanted || whatsapp_monitor.wanted_qr_code(present, instance);
+  end if;
+  v_wanted := jsonb_strip_nulls(v_wanted);
   if v_status <> 'connecting' then
     v_wanted := v_wanted || jsonb_build_object(
       case source_table when 'channel_instances' then 'error_message'
@@ -157,8 +166,38 @@ as $$
     and a.attname = 'id' and not a.attisdropped
 $$;
 
+-- What it depends on whether a row of the user's table (c) agrees with an instance (i), as an expression
+-- that costs less than to compare them: the row's version, all of the instance that counts, the table's
+-- columns, and the function that compares. Null, so that they are compared, where rows have no version
+-- that every change changes: in a view, a foreign table, partitions of whatever kind; and where the
+-- transaction that wrote it may be our own, and write again.
+--
+-- The version is xmin, the number of that transaction. Freezing keeps it; and should it come round
+-- after four billion others, it would have to be that of the very next one to write this row.
+create or replace function whatsapp_monitor.agreement(source_table text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select coalesce((
+    select format($e$case when age(c.xmin) > 0 then sha256(convert_to((%L, c.xmin, i.id, i.status,
+                     i.status_since, i.is_down, i.reason_text, i.phone_number, i.profile_name,
+                     i.profile_picture_url, i.qr_code_at)::text, 'UTF8')) end$e$,
+                  sha256(convert_to(
+                    (select concat(p.oid, ' ', p.xmin) from pg_proc p
+                     where p.oid = 'whatsapp_monitor.changes'::regproc)
+                    || string_agg(' ' || a.attname, '' order by a.attnum), 'UTF8')))
+    from pg_class t
+    join pg_am m on m.oid = t.relam and m.amname = 'heap'
+    join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
+    where t.oid = to_regclass(format('public.%I', source_table))
+      and t.relkind = 'r' and not t.relhassubclass
+    having count(*) > 0), 'null::bytea')
+$$;
+
 -- The rows of a user's table that say something else than we know, as [{source_table, source_id,
--- instance_id}]. Where they cannot be compared at once, all: each will show what is wrong with it.
+-- instance_id}]. Those that agree are noted, never waiting for anybody, and not compared again before
+-- something is new. Where they cannot be compared at once, all: each will show what is wrong with it.
 create or replace function whatsapp_monitor.rows_to_write(source_table text, instance_ids bigint[])
 returns jsonb
 language plpgsql
@@ -171,14 +210,35 @@ begin
     return '[]';
   end if;
   execute format($query$
-    select jsonb_agg(jsonb_build_object('source_table', s.source_table,
-             'source_id', s.source_id, 'instance_id', s.instance_id))
-    from whatsapp_monitor.sources s
-    join whatsapp_monitor.instances i on i.id = s.instance_id
-    join public.%I c on c.id = s.source_id::%s
-    where s.instance_id = any ($2) and s.source_table = $1
-      and whatsapp_monitor.changes($1, to_jsonb(c), i) <> '{}'
-  $query$, source_table, whatsapp_monitor.type_of_id(source_table))
+    with compared as materialized (
+      select s.source_id, s.instance_id, v.agreed,
+             whatsapp_monitor.changes($1, to_jsonb(c), i) = '{}' as agrees
+      from whatsapp_monitor.sources s
+      join whatsapp_monitor.instances i on i.id = s.instance_id
+      join public.%I c on c.id = s.source_id::%s
+      cross join lateral (select %s as agreed) v
+      where s.instance_id = any ($2) and s.source_table = $1
+        and (s.agreed = v.agreed) is not true
+    ),
+    free as (
+      select s.source_id, o.agreed
+      from compared o
+      join whatsapp_monitor.sources s on s.source_table = $1 and s.source_id = o.source_id
+      where o.agrees and o.agreed is not null
+      for no key update of s skip locked
+    ),
+    noted as (
+      update whatsapp_monitor.sources s
+      set agreed = f.agreed
+      from free f
+      where s.source_table = $1 and s.source_id = f.source_id
+    )
+    select jsonb_agg(jsonb_build_object('source_table', $1, 'source_id', o.source_id,
+                                        'instance_id', o.instance_id))
+    from compared o
+    where not o.agrees
+  $query$, source_table, whatsapp_monitor.type_of_id(source_table),
+           whatsapp_monitor.agreement(source_table))
   into v_rows using source_table, instance_ids;
   return coalesce(v_rows, '[]');
 exception when assert_failure or others then

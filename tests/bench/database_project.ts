@@ -99,7 +99,7 @@ export async function settle(
 ): Promise<void> {
   const instances = `
     update whatsapp_monitor.instances i
-    set status = $1, status_since = now() - interval '1 day', state = $2::jsonb, version = 7,
+    set status = $1, status_since = to_timestamp($8 / 1000.0), state = $2::jsonb, version = 7,
         reason_code = $3, reason_text = $4, is_down = $5, decision = $6,
         checked_at = now() - interval '25 seconds', checked_by = '${crypto.randomUUID()}',
         claimed_at = now() - interval '30 seconds', due_before = i.due_at,
@@ -108,11 +108,16 @@ export async function settle(
     from (select id, row_number() over (order by md5(id::text)) as place
           from whatsapp_monitor.instances) o
     where o.id = i.id and (i.id % ${ONE_IN} = 0) = $7`;
-  const row = ({ status, state, reason, is_down, decision }: Result) => [
-    ...[status, state, reason?.code ?? null, reason?.text ?? null, is_down, decision],
-  ];
-  await database.query(instances, [...row(open), false]);
-  await database.query(instances, [...row(withDown ? down : open), true]);
+  const knowing = (
+    { status, state, reason, is_down, decision, since_ms }: Result,
+    isDown: boolean,
+  ) =>
+    database.query(instances, [
+      ...[status, state, reason?.code ?? null, reason?.text ?? null, is_down, decision],
+      ...[isDown, since_ms],
+    ]);
+  await knowing(open, false);
+  await knowing(withDown ? down : open, true);
   await database.exec(`
     truncate whatsapp_monitor.outages cascade;
     ${
@@ -130,10 +135,12 @@ export async function settle(
     insert into whatsapp_monitor.days (instance_id, day, connected_s)
     select i.id, (now() at time zone 'UTC')::date, 3600 from whatsapp_monitor.instances i
     on conflict do nothing;`);
-  // Two seconds' worth at a time is what it does at most.
-  await database.query(`
-    select whatsapp_monitor.write_back(array_agg(id))
-    from whatsapp_monitor.instances where is_down group by id / 5000`);
+  // Two seconds' worth at a time is what it does at most. What it wrote it finds to agree the next time.
+  for (const which of ["is_down", "true"]) {
+    await database.query(`
+      select whatsapp_monitor.write_back(array_agg(id))
+      from whatsapp_monitor.instances where ${which} group by id / 5000`);
+  }
   for (const table of await tables(database)) await database.query(`vacuum analyze ${table}`);
 }
 

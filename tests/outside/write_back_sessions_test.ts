@@ -79,6 +79,17 @@ const TESTS: Record<string, (tables: UserTables) => Promise<void>> = {
     assert.deepEqual(await told(tables), [id]);
   },
 
+  async "a source that somebody has locked holds up nothing"(tables) {
+    const id = await tables.add(CONFIG);
+    await tables.check({ status: "connected" });
+    await held(tables, "select from whatsapp_monitor.sources for update", async () => {
+      const took = await seconds(() => tables.check({ status: "connected" }));
+      assert.ok(took < 1, `nobody waits: ${took} s`);
+    });
+    assert.deepEqual(await told(tables), [id]);
+    assert.deepEqual(await errors(tables), []);
+  },
+
   async "a table that somebody has locked costs two seconds and leaves the tick alone"(tables) {
     const ids = [];
     for (let n = 0; n < 5; n++) ids.push(await tables.add(CHANNELS));
