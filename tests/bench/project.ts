@@ -38,13 +38,19 @@ export async function startProject(
        select name, true, $1, name, $2 from jsonb_array_elements_text($3) name`,
       [gateway.url, gateway.key, names],
     );
-    for (const [name, value] of Object.entries(settings)) {
-      await database.query(`update whatsapp_monitor.settings set "${name}" = $1`, [value]);
-    }
+    const project = { database, keys, names, front, stop };
+    await applySettings(project, settings);
     await database.query("select whatsapp_monitor.sync_sources()");
-    return { database, keys, names, front, stop };
+    return project;
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+/** Changes settings. */
+export async function applySettings({ database }: Project, settings: Settings): Promise<void> {
+  for (const [name, value] of Object.entries(settings)) {
+    await database.query(`update whatsapp_monitor.settings set "${name}" = $1`, [value]);
   }
 }
