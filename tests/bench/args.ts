@@ -1,6 +1,7 @@
 /** The command line of `bench`. Pure. */
 import { type Cell, cellName, CELLS } from "./cells.ts";
-import type { Settings } from "./contestants.ts";
+import { type Name, NAMES } from "./outcome.ts";
+import type { Settings } from "./project.ts";
 
 /** What `bench` was told. */
 export interface BenchArgs {
@@ -10,6 +11,8 @@ export interface BenchArgs {
   full: boolean;
   /** Names of cells, `start` and `memory`; all that are played if empty. */
   only: string[];
+  /** All of them if empty. */
+  contestants: Name[];
   rounds: number | null;
   settings: Settings;
   embedded: boolean;
@@ -25,6 +28,7 @@ export const USAGE = `Usage: ./build.sh bench [options]
   --full               the cells that take minutes a round, too
   --only CELL          this alone (repeatable): INSTANCES@LATENCY_MS, such as 100@50, with -1% where
                        1 % is not open; \`start\`; \`memory\`
+  --contestant NAME    this one (repeatable): floor, naive, original, ours, defaults
   --rounds N           rounds of each cell after the warm-up (5 if not given, 3 of slow ones)
   --set NAME=NUMBER    change a setting of the monitor (repeatable)
   --embedded           the embedded Postgres, even where a server is installed
@@ -44,6 +48,7 @@ export function parseArgs(args: string[]): BenchArgs {
     full: false,
     embedded: false,
     only: [],
+    contestants: [],
     rounds: null,
     settings: {},
   };
@@ -53,12 +58,13 @@ export function parseArgs(args: string[]): BenchArgs {
       given.add(option);
       continue;
     }
-    if (!["--only", "--rounds", "--set"].includes(option)) {
+    if (!["--only", "--contestant", "--rounds", "--set"].includes(option)) {
       throw new UsageError(`unknown option: ${option}`);
     }
     const value = args[++n] ?? "";
     const [, name, number] = value.match(/^([a-z_0-9]+)=(\d+)$/) ?? [];
     if (option === "--only" && isPart(value)) parsed.only.push(value);
+    else if (option === "--contestant" && isName(value)) parsed.contestants.push(value);
     else if (option === "--rounds" && /^[1-9]\d*$/.test(value)) parsed.rounds = Number(value);
     else if (option === "--set" && name) parsed.settings[name] = Number(number);
     else throw new UsageError(`${option} cannot be ${value || "nothing"}`);
@@ -72,6 +78,10 @@ export function parseArgs(args: string[]): BenchArgs {
     full: has("--full"),
     embedded: has("--embedded"),
   };
+}
+
+function isName(name: string): name is Name {
+  return NAMES.some((each) => each === name);
 }
 
 function isPart(name: string): boolean {

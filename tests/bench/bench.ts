@@ -4,13 +4,13 @@
  */
 import { findPrograms } from "../stack/postgres_programs.ts";
 import { type BenchArgs, parseArgs, USAGE, UsageError } from "./args.ts";
-import { type Outcome, playCells } from "./cells.ts";
 import { measureMemory, type Memory } from "./memory.ts";
+import type { Outcome } from "./outcome.ts";
 import { plan } from "./plan.ts";
+import { playCells } from "./play.ts";
 import { RESOLUTION } from "./process.ts";
 import { measureStart, type Start } from "./start.ts";
 import { text } from "./table.ts";
-import { startGateway } from "./traffic.ts";
 
 /** All that was measured, as `--json` prints it. */
 export interface Results {
@@ -26,25 +26,18 @@ export interface Results {
 
 async function measure(args: BenchArgs): Promise<Results> {
   const tell = (line: string) => console.error(`bench: ${line}`);
-  const { groups, left_out, start_rounds, memory_ticks } = plan(args);
+  const { contestants, groups, left_out, start_rounds, memory_ticks } = plan(args);
   const load = [Deno.loadavg()];
   const cells: Outcome[] = [];
-  const gateway = await startGateway();
-  try {
-    for (const group of groups) {
-      cells.push(...await playCells(gateway, group.cells, group.rounds, args.settings, tell));
-    }
-    tell("start, memory …");
-    const start = start_rounds > 0 ? await measureStart(start_rounds) : null;
-    const memory = memory_ticks > 0
-      ? await measureMemory(gateway, memory_ticks, args.settings)
-      : null;
-    load.push(Deno.loadavg());
-    const database = Deno.env.has("DATABASE") ? "installed" : "embedded";
-    return { resolution: RESOLUTION, database, load, cells, start, memory, left_out };
-  } finally {
-    await gateway.stop();
+  for (const group of groups) {
+    cells.push(...await playCells(contestants, group.cells, group.rounds, args.settings, tell));
   }
+  tell("start, memory …");
+  const start = start_rounds > 0 ? await measureStart(start_rounds) : null;
+  const memory = memory_ticks > 0 ? await measureMemory(memory_ticks, args.settings) : null;
+  load.push(Deno.loadavg());
+  const database = Deno.env.has("DATABASE") ? "installed" : "embedded";
+  return { resolution: RESOLUTION, database, load, cells, start, memory, left_out };
 }
 
 /** The same again, on a Postgres server of its own. */

@@ -1,9 +1,11 @@
 /** Which cells are played, how often, and why others are not. Pure. */
 import type { BenchArgs } from "./args.ts";
 import { type Cell, cellName, CELLS, idealMs } from "./cells.ts";
+import { type Name, NAMES } from "./outcome.ts";
 
 /** What one run does. */
 export interface Plan {
+  contestants: readonly Name[];
   /** By their number of instances: each number has processes of its own. */
   groups: { cells: Cell[]; rounds: number }[];
   /** Cells that are not played, and why. */
@@ -23,7 +25,7 @@ const START_ROUNDS = 15;
 const MEMORY_TICKS = 200;
 
 /** The plan for a command line. */
-export function plan({ quick, full, only, rounds }: BenchArgs): Plan {
+export function plan({ quick, full, only, contestants, rounds }: BenchArgs): Plan {
   const named = (name: string) => only.includes(name);
   const left_out: Plan["left_out"] = [];
   const played = CELLS.filter((cell) => {
@@ -42,6 +44,7 @@ export function plan({ quick, full, only, rounds }: BenchArgs): Plan {
   ).filter(({ cells }) => cells.length > 0);
   const all = only.length === 0;
   return {
+    contestants: contestants.length > 0 ? contestants : NAMES,
     groups,
     left_out,
     start_rounds: all || named("start") ? quick ? 1 : START_ROUNDS : 0,

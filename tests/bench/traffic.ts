@@ -51,11 +51,16 @@ export async function startGateway(): Promise<Gateway> {
   };
 }
 
+/** Traffic with a database, and how long that took to answer. */
+export interface Stored extends Traffic {
+  ms: number;
+}
+
 /** The REST interface, in the benchmark's own process. */
 export interface Front {
   url: string;
-  /** The traffic since this was last asked, and how long the database's side of it took. */
-  traffic(): Traffic & { ms: number };
+  /** The traffic since this was last asked. */
+  traffic(): Stored;
   stop(): Promise<void>;
 }
 
@@ -63,7 +68,7 @@ export interface Front {
 export function startFront(database: Database, keys: Keys): Front {
   const rest = createRest(database, keys);
   const nothing = { requests: 0, bytes: 0, ms: 0 };
-  let traffic = { ...nothing };
+  let traffic: Stored = { ...nothing };
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
     const started = performance.now();
     const body = await request.text();

@@ -34,6 +34,9 @@ export interface Row {
   updatedAt: string;
 }
 
+/** What the server calls itself. */
+export const CLIENT_NAME = "evolution_exchange";
+
 /** Those of an instance that was created without any. */
 export const DEFAULT_SETTING: Setting = {
   rejectCall: false,
@@ -45,6 +48,27 @@ export const DEFAULT_SETTING: Setting = {
   syncFullHistory: false,
   wavoipToken: "",
 };
+
+/** The row as `fetchInstances` lists it, with its relations; the webhook is not among them. */
+export function listed({ row, setting }: { row: Row; setting: Setting & { id: string } }): object {
+  const { id, createdAt } = row;
+  const relations = {
+    Chatwoot: null,
+    Proxy: null,
+    Rabbitmq: null,
+    Nats: null,
+    Sqs: null,
+    Websocket: null,
+  };
+  return {
+    ...row,
+    businessId: null,
+    clientName: CLIENT_NAME,
+    ...relations,
+    Setting: { ...setting, createdAt, updatedAt: createdAt, instanceId: id },
+    _count: { Message: 0, Contact: 0, Chat: 0 },
+  };
+}
 
 /**
  * Writes the reason of a final disconnect, or takes it out of the row. An own logout is known by its

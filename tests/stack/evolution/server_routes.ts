@@ -3,13 +3,11 @@
 import { type Answer, databaseDown, failure, ok, unauthorized } from "./answers.ts";
 import { connect } from "./instance_routes.ts";
 import type { Instance, Model } from "./model.ts";
-import type { Setting } from "./row.ts";
+import { CLIENT_NAME, listed, type Setting } from "./row.ts";
 import { wrapped } from "./v1.ts";
 import { isV1 } from "./versions.ts";
 import type { Context } from "./request.ts";
 import { type WebhookSettings, written } from "./webhook.ts";
-
-const CLIENT_NAME = "evolution_exchange";
 
 /** The greeting, without a key: the version is in it (A1). */
 export function root({ server: { url, version } }: Context): Answer {
@@ -150,25 +148,4 @@ export function fetchInstances({ model, server, key, query }: Context): Answer {
   const elements = found.map((i) => wrapped(i, server));
   // Asked with the global key for one, no list is put around it.
   return ok(key === server.key && name ? elements[0] : elements);
-}
-
-/** The row as `fetchInstances` lists it, with its relations; the webhook is not among them. */
-function listed({ row, setting }: Instance): object {
-  const { id, createdAt } = row;
-  const relations = {
-    Chatwoot: null,
-    Proxy: null,
-    Rabbitmq: null,
-    Nats: null,
-    Sqs: null,
-    Websocket: null,
-  };
-  return {
-    ...row,
-    businessId: null,
-    clientName: CLIENT_NAME,
-    ...relations,
-    Setting: { ...setting, createdAt, updatedAt: createdAt, instanceId: id },
-    _count: { Message: 0, Contact: 0, Chat: 0 },
-  };
 }
