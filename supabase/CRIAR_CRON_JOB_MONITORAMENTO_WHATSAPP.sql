@@ -256,6 +256,14 @@ alter table whatsapp_monitor.instances
 comment on column whatsapp_monitor.instances.decision is
   'What the monitor decided at the last check: none, wait, connect, restart, ask_for_qr, ask_owner or tell_operator.';
 
+alter table whatsapp_monitor.instances
+  add column if not exists settled_at timestamptz,
+  add column if not exists booked_at  timestamptz;
+comment on column whatsapp_monitor.instances.settled_at is
+  'When a later check found it just as state has it; null where state is of the last check that had an answer.';
+comment on column whatsapp_monitor.instances.booked_at is
+  'Up to when days has its time.';
+
 create index if not exists instances_due
   on whatsapp_monitor.instances (due_at, checked_at nulls first, id) where removed_at is null;
 create index if not exists instances_checked
@@ -423,7 +431,7 @@ $$;
 -- Milliseconds since the Unix epoch, the form in which moments leave the database.
 create or replace function whatsapp_monitor.epoch_ms(moment timestamptz)
 returns bigint
-language sql immutable parallel safe
+language sql immutable strict parallel safe
 set search_path = ''
 as $$
   select floor(extract(epoch from moment) * 1000)::bigint
@@ -1276,13 +1284,58 @@ create table if not exists whatsapp_monitor.days (
   primary key (instance_id, day)
 );
 comment on table whatsapp_monitor.days is
-  'How long an instance was connected, not connected, and unknown, per day (UTC). Time in which nobody looked is unknown.';
+  'How long an instance was connected, not connected, and unknown, per day (UTC). Time in which nobody looked is unknown. While nothing changes, the time is added every 10 minutes.';
 
 create index if not exists days_day on whatsapp_monitor.days (day);
 
 -- ------------------------------------------------------------------------------------------------
 -- Writing it down
 -- ------------------------------------------------------------------------------------------------
+
+-- What time counts as in which an instance had this status.
+create or replace function whatsapp_monitor.kind_of_time(status text)
+returns text
+language sql immutable parallel safe
+set search_path = ''
+as $$
+  select case
+    when status = 'connected' then 'connected'
+    when status in ('unknown', 'gateway_unreachable', 'misconfigured') then 'unknown'
+    else 'not_connected'
+  end
+$$;
+
+-- Adds spans of time, [{id: the instance's number, kind: "connected" | "not_connected" | "unknown",
+-- since, until}], to their days.
+create or replace function whatsapp_monitor.book(spans jsonb)
+returns void
+language sql
+set search_path = ''
+set timezone = 'UTC'
+as $$
+  with by_day as (
+    select s.id, s.kind, d.day::date as day,
+           extract(epoch from least(s.until, d.day + interval '1 day') - greatest(s.since, d.day))
+             as seconds
+    from jsonb_to_recordset(spans) as s (id bigint, kind text, since timestamptz, until timestamptz)
+    cross join lateral generate_series(
+      date_trunc('day', s.since, 'UTC'), s.until, interval '1 day') as d (day)
+  )
+  insert into whatsapp_monitor.days as d
+    (instance_id, day, connected_s, not_connected_s, unknown_s)
+  select b.id, b.day,
+         coalesce(sum(b.seconds) filter (where b.kind = 'connected'), 0),
+         coalesce(sum(b.seconds) filter (where b.kind = 'not_connected'), 0),
+         coalesce(sum(b.seconds) filter (where b.kind = 'unknown'), 0)
+  from by_day b
+  where b.seconds > 0
+  group by b.id, b.day
+  order by b.id, b.day
+  on conflict (instance_id, day) do update
+  set connected_s     = d.connected_s     + excluded.connected_s,
+      not_connected_s = d.not_connected_s + excluded.not_connected_s,
+      unknown_s       = d.unknown_s       + excluded.unknown_s
+$$;
 
 -- Writes down what finish_tick is about to store. Called with its results, before the instances are
 -- changed, for those alone that will be: what they were so far is still in their rows.
@@ -1296,13 +1349,14 @@ declare
   v_gap    interval;
   v_opened bigint[];
   v_closed bigint[];
+  v_spans  jsonb;
 begin
   -- A longer time between two checks is time in which nobody looked.
   select make_interval(secs => 3 * t.interval_s) into strict v_gap from whatsapp_monitor.settings t;
 
   with timed as (
     select r.id, r.status, r.reason, r.down_since_ms, r.recovered_ms, r.asked,
-           to_timestamp(r.checked_ms / 1000.0) as at, i.status as was, i.checked_at,
+           to_timestamp(r.checked_ms / 1000.0) as at, i.status as was, i.checked_at, i.booked_at,
            i.removed_at
     from jsonb_to_recordset(results) as r
       (id bigint, fence bigint, version bigint, status text, reason jsonb, checked_ms bigint,
@@ -1343,45 +1397,27 @@ begin
     on conflict (instance_id) where ended_at is null do nothing
     returning id
   ),
-  -- The time since the last check belongs to what the instance was found to be then. What is
-  -- concluded without asking is no check: checked_at stays, and the next one counts all the time.
+  -- The time since the last check belongs to what the instance was found to be then, and so does
+  -- what is not booked so far: only checks that found nothing new lie in it. What is concluded
+  -- without asking is no check: checked_at stays, and the next one counts all the time.
   spans as (
-    select t.id, t.checked_at as since, t.at as until,
-           case
-             when t.at - t.checked_at > v_gap then 'unknown'
-             when t.was = 'connected' then 'connected'
-             when t.was in ('unknown', 'gateway_unreachable', 'misconfigured') then 'unknown'
-             else 'not_connected'
-           end as kind
+    select t.id, whatsapp_monitor.kind_of_time(t.was) as kind, t.booked_at as since,
+           t.checked_at as until
+    from timed t
+    where t.booked_at < t.checked_at
+    union all
+    select t.id,
+           case when t.at - t.checked_at > v_gap then 'unknown'
+                else whatsapp_monitor.kind_of_time(t.was) end,
+           t.checked_at, t.at
     from timed t
     where t.asked and t.checked_at < t.at
-  ),
-  by_day as (
-    select s.id, s.kind, d.day::date as day,
-           extract(epoch from least(s.until, d.day + interval '1 day') - greatest(s.since, d.day))
-             as seconds
-    from spans s
-    cross join lateral generate_series(
-      date_trunc('day', s.since, 'UTC'), s.until, interval '1 day') as d (day)
-  ),
-  counted as (
-    insert into whatsapp_monitor.days as d
-      (instance_id, day, connected_s, not_connected_s, unknown_s)
-    select b.id, b.day,
-           coalesce(sum(b.seconds) filter (where b.kind = 'connected'), 0),
-           coalesce(sum(b.seconds) filter (where b.kind = 'not_connected'), 0),
-           coalesce(sum(b.seconds) filter (where b.kind = 'unknown'), 0)
-    from by_day b
-    where b.seconds > 0
-    group by b.id, b.day
-    order by b.id, b.day
-    on conflict (instance_id, day) do update
-    set connected_s     = d.connected_s     + excluded.connected_s,
-        not_connected_s = d.not_connected_s + excluded.not_connected_s,
-        unknown_s       = d.unknown_s       + excluded.unknown_s
   )
-  select (select array_agg(o.id) from opened o), (select array_agg(c.id) from closed c)
-  into v_opened, v_closed;
+  select (select array_agg(o.id) from opened o), (select array_agg(c.id) from closed c),
+         (select jsonb_agg(to_jsonb(s)) from spans s)
+  into v_opened, v_closed, v_spans;
+
+  perform whatsapp_monitor.book(v_spans);
 
   perform whatsapp_monitor.tell_of(v_opened, v_closed);
 end
@@ -1476,6 +1512,22 @@ returns jsonb
 language sql stable
 set search_path = ''
 as $$
+  with held as (
+    select i.gateway_id, count(*) as instances
+    from whatsapp_monitor.instances i
+    where i.lease_tick = tick and i.lease_until > clock_timestamp()
+    group by i.gateway_id
+  ),
+  -- What others saw lately. The status alone does not tell whether the last check had an answer.
+  -- Read twice, as far as needed each time, and not once to its end.
+  seen as not materialized (
+    select i.gateway_id, i.status
+    from whatsapp_monitor.instances i
+    cross join whatsapp_monitor.settings t
+    where i.removed_at is null and i.lease_tick is distinct from tick
+      and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)
+      and i.status <> 'misconfigured' and i.state ->> 'unanswered' is null
+  )
   select coalesce(jsonb_agg(jsonb_build_object(
            'url', g.url,
            'version', g.version,
@@ -1485,28 +1537,20 @@ as $$
              g.reachable_since, clock_timestamp() - case when g.version is null
                then interval '5 minutes' else interval '6 hours' end), true),
            -- One that is open is evidence that WhatsApp can be reached from there.
-           'open_elsewhere', e.open > 0,
-           'answered_elsewhere', e.answered,
+           -- Limited: an `exists` may be answered by reading the whole table once.
+           'open_elsewhere', (
+             select count(*) > 0
+             from (select from seen s
+                   where s.gateway_id = g.id and s.status = 'connected' limit 1) o),
+           -- As many as could count against all that this tick holds.
+           'answered_elsewhere', (
+             select count(*)
+             from (select from seen s where s.gateway_id = g.id limit h.instances + 1) o),
            'state', g.state,
            'state_version', g.state_version
          )), '[]')
-  from whatsapp_monitor.gateways g
-  cross join whatsapp_monitor.settings t
-  -- What others saw lately, as many of them as could count against all that one tick holds. The
-  -- status alone does not tell whether the last check had an answer.
-  cross join lateral (
-    select count(*) as answered, count(*) filter (where o.status = 'connected') as open
-    from (
-      select i.status
-      from whatsapp_monitor.instances i
-      where i.gateway_id = g.id and i.removed_at is null and i.lease_tick is distinct from tick
-        and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)
-        and i.status <> 'misconfigured' and i.state ->> 'unanswered' is null
-      limit t.batch_size + 1
-    ) o
-  ) e
-  where g.id in (select i.gateway_id from whatsapp_monitor.instances i
-                 where i.lease_tick = tick and i.lease_until > clock_timestamp())
+  from held h
+  join whatsapp_monitor.gateways g on g.id = h.gateway_id
 $$;
 
 -- ------------------------------------------------------------------------------------------------
@@ -2346,6 +2390,11 @@ alter table whatsapp_monitor.instances
 comment on column whatsapp_monitor.instances.qr_code is
   'The QR code that was last told of while a person must scan, kept for as long as that is so; it holds for some 45 seconds.';
 
+alter table whatsapp_monitor.sources
+  add column if not exists agreed bytea;
+comment on column whatsapp_monitor.sources.agreed is
+  'SHA-256 of the version of the user''s row and of what the monitor knew when the one was found to say the other: while neither has changed, nothing has to be compared.';
+
 -- ------------------------------------------------------------------------------------------------
 -- What a row should say
 -- ------------------------------------------------------------------------------------------------
@@ -2374,8 +2423,7 @@ returns jsonb
 language sql stable
 set search_path = ''
 as $$
-  select case when instance.status = 'waiting_qr'
-                   and instance.qr_code_at > clock_timestamp() - interval '1 minute'
+  select case when instance.qr_code_at > clock_timestamp() - interval '1 minute'
                    and instance.qr_code is distinct from
                        coalesce(present ->> 'qr_code', present ->> 'whatsapp_qr_code')
     then jsonb_build_object('whatsapp_qr_code', instance.qr_code, 'qr_code', instance.qr_code,
@@ -2440,7 +2488,8 @@ begin
   if not v_names or present ->> 'deleted_at' is not null or not exists (
        select from whatsapp_monitor.gateways g
        where g.id = instance.gateway_id
-         and (g.url = whatsapp_monitor.normalize_url(v_url)) is not false) then
+         -- Most are spelled as ours is, which costs less to see.
+         and (g.url = v_url or g.url = whatsapp_monitor.normalize_url(v_url)) is not false) then
     return '{}';
   end if;
 
@@ -2460,7 +2509,11 @@ begin
     end;
   end if;
 
-  v_wanted := jsonb_strip_nulls(v_wanted || whatsapp_monitor.wanted_qr_code(present, instance));
+  -- Not even asked for where it cannot be: this runs for every row at every check.
+  if v_status = 'waiting_qr' then
+    v_wanted := v_wanted || whatsapp_monitor.wanted_qr_code(present, instance);
+  end if;
+  v_wanted := jsonb_strip_nulls(v_wanted);
   if v_status <> 'connecting' then
     v_wanted := v_wanted || jsonb_build_object(
       case source_table when 'channel_instances' then 'error_message'
@@ -2492,8 +2545,38 @@ as $$
     and a.attname = 'id' and not a.attisdropped
 $$;
 
+-- What it depends on whether a row of the user's table (c) agrees with an instance (i), as an expression
+-- that costs less than to compare them: the row's version, all of the instance that counts, the table's
+-- columns, and the function that compares. Null, so that they are compared, where rows have no version
+-- that every change changes: in a view, a foreign table, partitions of whatever kind; and where the
+-- transaction that wrote it may be our own, and write again.
+--
+-- The version is xmin, the number of that transaction. Freezing keeps it; and should it come round
+-- after four billion others, it would have to be that of the very next one to write this row.
+create or replace function whatsapp_monitor.agreement(source_table text)
+returns text
+language sql stable
+set search_path = ''
+as $$
+  select coalesce((
+    select format($e$case when age(c.xmin) > 0 then sha256(convert_to((%L, c.xmin, i.id, i.status,
+                     i.status_since, i.is_down, i.reason_text, i.phone_number, i.profile_name,
+                     i.profile_picture_url, i.qr_code_at)::text, 'UTF8')) end$e$,
+                  sha256(convert_to(
+                    (select concat(p.oid, ' ', p.xmin) from pg_proc p
+                     where p.oid = 'whatsapp_monitor.changes'::regproc)
+                    || string_agg(' ' || a.attname, '' order by a.attnum), 'UTF8')))
+    from pg_class t
+    join pg_am m on m.oid = t.relam and m.amname = 'heap'
+    join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
+    where t.oid = to_regclass(format('public.%I', source_table))
+      and t.relkind = 'r' and not t.relhassubclass
+    having count(*) > 0), 'null::bytea')
+$$;
+
 -- The rows of a user's table that say something else than we know, as [{source_table, source_id,
--- instance_id}]. Where they cannot be compared at once, all: each will show what is wrong with it.
+-- instance_id}]. Those that agree are noted, never waiting for anybody, and not compared again before
+-- something is new. Where they cannot be compared at once, all: each will show what is wrong with it.
 create or replace function whatsapp_monitor.rows_to_write(source_table text, instance_ids bigint[])
 returns jsonb
 language plpgsql
@@ -2506,14 +2589,35 @@ begin
     return '[]';
   end if;
   execute format($query$
-    select jsonb_agg(jsonb_build_object('source_table', s.source_table,
-             'source_id', s.source_id, 'instance_id', s.instance_id))
-    from whatsapp_monitor.sources s
-    join whatsapp_monitor.instances i on i.id = s.instance_id
-    join public.%I c on c.id = s.source_id::%s
-    where s.instance_id = any ($2) and s.source_table = $1
-      and whatsapp_monitor.changes($1, to_jsonb(c), i) <> '{}'
-  $query$, source_table, whatsapp_monitor.type_of_id(source_table))
+    with compared as materialized (
+      select s.source_id, s.instance_id, v.agreed,
+             whatsapp_monitor.changes($1, to_jsonb(c), i) = '{}' as agrees
+      from whatsapp_monitor.sources s
+      join whatsapp_monitor.instances i on i.id = s.instance_id
+      join public.%I c on c.id = s.source_id::%s
+      cross join lateral (select %s as agreed) v
+      where s.instance_id = any ($2) and s.source_table = $1
+        and (s.agreed = v.agreed) is not true
+    ),
+    free as (
+      select s.source_id, o.agreed
+      from compared o
+      join whatsapp_monitor.sources s on s.source_table = $1 and s.source_id = o.source_id
+      where o.agrees and o.agreed is not null
+      for no key update of s skip locked
+    ),
+    noted as (
+      update whatsapp_monitor.sources s
+      set agreed = f.agreed
+      from free f
+      where s.source_table = $1 and s.source_id = f.source_id
+    )
+    select jsonb_agg(jsonb_build_object('source_table', $1, 'source_id', o.source_id,
+                                        'instance_id', o.instance_id))
+    from compared o
+    where not o.agrees
+  $query$, source_table, whatsapp_monitor.type_of_id(source_table),
+           whatsapp_monitor.agreement(source_table))
   into v_rows using source_table, instance_ids;
   return coalesce(v_rows, '[]');
 exception when assert_failure or others then
@@ -3120,6 +3224,20 @@ $$;
 -- Begin
 -- ------------------------------------------------------------------------------------------------
 
+-- Whether an instance is due, of one organization or of all where that is null.
+create or replace function whatsapp_monitor.is_due(of_organization text, at timestamptz)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select exists (
+    select from whatsapp_monitor.instances i
+    where i.due_at <= at and i.removed_at is null
+      and (of_organization is null or i.id in (
+            select s.instance_id from whatsapp_monitor.sources s
+            where s.organization_id = of_organization)))
+$$;
+
 -- The instances that this tick holds, with the credentials to ask for them.
 create or replace function whatsapp_monitor.claimed_by(tick uuid)
 returns jsonb
@@ -3141,6 +3259,7 @@ as $$
            'fence', h.fence,
            'version', h.version,
            'state', h.state,
+           'settled_ms', whatsapp_monitor.epoch_ms(h.settled_at),
            'attempts', whatsapp_monitor.attempts_of(h.id),
            'webhook', case when t.webhook_policy <> 'off'
                            then whatsapp_monitor.webhook_claim(h.id, c.webhook_url, c.webhook_events)
@@ -3261,7 +3380,8 @@ begin
     'gateways', whatsapp_monitor.gateways_of(v_tick),
     'receiver_url', case when v_settings.webhook_policy <> 'off'
                          then whatsapp_monitor.receiver_url() end,
-    'more_due', v_claimed = v_settings.batch_size,
+    'more_due', v_claimed = v_settings.batch_size
+                and whatsapp_monitor.is_due(v_organization, v_now),
     'alerts_due', whatsapp_monitor.alerts_due(),
     'heartbeat_due', whatsapp_monitor.heartbeat_due(v_tick),
     'report', case when v_claimed = 0 and (request -> 'report')::boolean
@@ -3304,9 +3424,12 @@ begin
         profile_picture_url = coalesce(r.profile_picture_url, i.profile_picture_url),
         qr_code      = case when r.status = 'waiting_qr' then i.qr_code end,
         state        = r.state,
+        settled_at   = null,
         version      = i.version + 1,
         -- What was concluded without asking comes first the next time.
         checked_at   = case when r.asked then to_timestamp(r.checked_ms / 1000.0)
+                            else i.checked_at end,
+        booked_at    = case when r.asked then to_timestamp(r.checked_ms / 1000.0)
                             else i.checked_at end,
         decision     = case when from_event then i.decision else r.decision end,
         checked_by   = case when from_event then i.checked_by else writer end,
@@ -3330,6 +3453,56 @@ begin
 end
 $$;
 
+-- Writes that checks of this tick found nothing new to their instances, under the same conditions,
+-- and releases these. Between such a check and the one before it somebody has looked all the time;
+-- how long they were connected is booked now and then. Gives what was written.
+create or replace function whatsapp_monitor.settle(tick uuid, settled jsonb)
+returns bigint[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  v_interval interval;
+  v_written  bigint[];
+begin
+  select make_interval(secs => t.interval_s) into strict v_interval
+  from whatsapp_monitor.settings t;
+
+  with checks as (
+    select i.id, s.at, coalesce(i.booked_at, i.checked_at) as booked_at,
+           s.at - coalesce(i.booked_at, i.checked_at) >= interval '10 minutes' as is_booked
+    from (select r.*, to_timestamp(r.checked_ms / 1000.0) as at
+          from jsonb_to_recordset(settled)
+            as r (id bigint, fence bigint, version bigint, checked_ms bigint)) s
+    join whatsapp_monitor.instances i on i.id = s.id
+    where i.fence = s.fence and i.version = s.version and i.checked_by is distinct from tick
+  ),
+  written as (
+    update whatsapp_monitor.instances i
+    set settled_at  = c.at,
+        checked_at  = c.at,
+        booked_at   = case when c.is_booked then c.at else c.booked_at end,
+        checked_by  = tick,
+        decision    = 'none',
+        version     = i.version + 1,
+        due_at      = i.claimed_at + v_interval - interval '5 seconds',
+        lease_tick  = null,
+        lease_until = null
+    from checks c
+    where i.id = c.id
+    returning i.id
+  ),
+  booked as (
+    select whatsapp_monitor.book(jsonb_agg(jsonb_build_object(
+             'id', c.id, 'kind', 'connected', 'since', c.booked_at, 'until', c.at)))
+    from checks c
+    where c.is_booked
+  )
+  select (select coalesce(array_agg(id), '{}') from written) into v_written from booked;
+  return v_written;
+end
+$$;
+
 -- Writes what a tick found, releases what it holds, and closes it.
 --
 -- A result is written where the tick's fence is the last one and the version is the one that the
@@ -3348,10 +3521,11 @@ $$;
 --                      profile_picture_url, state, checked_ms, asked: boolean, decision,
 --                      ack: what the gateway said to the action of this tick or null,
 --                      verdicts: [{action_id, verdict}]}],
+--           settled: [{id, fence, version, checked_ms}], which are checks that found nothing new,
 --           carried_over: [{id, fence}],
 --           gateways: as record_gateways takes them, max_alerts, heartbeat: boolean}
 --           of the profile, null is what is not known now
--- answer:  {written: [id], stale: [{id, version, state}], lost: [id], report,
+-- answer:  {written: [id], stale: [{id, version, state, settled_ms}], lost: [id], report,
 --           alerts: null, {error: SQLSTATE}, or {url, secret, now_ms, alerts: [{id, kind: "down" |
 --           "up", attempts, organization_id, instance_name, gateway_url, since_ms, until_ms,
 --           reason: {code, text} or null}]},
@@ -3364,7 +3538,11 @@ set timezone = 'UTC'
 as $$
 declare
   v_tick       uuid     := request ->> 'tick_id';
+  v_results    jsonb    := coalesce(request -> 'results', '[]');
+  v_settled    jsonb    := coalesce(request -> 'settled', '[]');
+  v_over       jsonb    := coalesce(request -> 'carried_over', '[]');
   v_new        bigint[];
+  v_unchanged  bigint[];
   v_written    jsonb;
   v_stale      jsonb;
   v_lost       jsonb;
@@ -3376,39 +3554,42 @@ begin
   end if;
   -- Always in the same order, so that two ticks never wait for each other.
   perform from whatsapp_monitor.instances i
-  where i.id in (select (r ->> 'id')::bigint from jsonb_array_elements(
-                   coalesce(request -> 'results', '[]') || coalesce(request -> 'carried_over', '[]')) r)
+  where i.id in (select (r ->> 'id')::bigint
+                 from jsonb_array_elements(v_results || v_settled || v_over) r)
   order by i.id
   for update;
 
   update whatsapp_monitor.instances i
   set due_at = i.due_before, lease_tick = null, lease_until = null
-  from jsonb_to_recordset(coalesce(request -> 'carried_over', '[]')) as c (id bigint, fence bigint)
+  from jsonb_to_recordset(v_over) as c (id bigint, fence bigint)
   where i.id = c.id and i.fence = c.fence and i.lease_tick = v_tick;
 
-  v_new := whatsapp_monitor.write_results(v_tick, coalesce(request -> 'results', '[]'));
+  v_new := whatsapp_monitor.write_results(v_tick, v_results);
+  v_unchanged := whatsapp_monitor.settle(v_tick, v_settled);
 
   select coalesce(jsonb_agg(i.id) filter (where i.checked_by = v_tick), '[]'),
-         coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'version', i.version, 'state', i.state))
+         coalesce(jsonb_agg(jsonb_build_object(
+                    'id', i.id, 'version', i.version, 'state', i.state,
+                    'settled_ms', whatsapp_monitor.epoch_ms(i.settled_at)))
                   filter (where i.checked_by is distinct from v_tick and i.fence = r.fence), '[]'),
          coalesce(jsonb_agg(i.id)
                   filter (where i.checked_by is distinct from v_tick and i.fence <> r.fence), '[]')
   into v_written, v_stale, v_lost
-  from jsonb_to_recordset(coalesce(request -> 'results', '[]')) as r (id bigint, fence bigint)
+  from jsonb_to_recordset(v_results || v_settled) as r (id bigint, fence bigint)
   join whatsapp_monitor.instances i on i.id = r.id;
 
-  perform whatsapp_monitor.record_verdicts(v_tick, coalesce(request -> 'results', '[]'));
+  perform whatsapp_monitor.record_verdicts(v_tick, v_results);
 
-  perform whatsapp_monitor.record_webhooks(v_tick, coalesce(request -> 'results', '[]'));
+  perform whatsapp_monitor.record_webhooks(v_tick, v_results);
 
   perform whatsapp_monitor.record_gateways(coalesce(request -> 'gateways', '[]'));
 
   update whatsapp_monitor.ticks
-  set checked = checked + cardinality(v_new),
+  set checked = checked + cardinality(v_new) + cardinality(v_unchanged),
       finished_at = case when v_stale = '[]' then clock_timestamp() else finished_at end
   where id = v_tick;
 
-  perform whatsapp_monitor.write_back(v_new);
+  perform whatsapp_monitor.write_back(v_new || v_unchanged);
 
   if v_stale = '[]' and (request ->> 'max_alerts')::integer > 0 then
     begin
@@ -3642,7 +3823,7 @@ $$;
 --           count: how many it stands for, state: boolean, messages: [{id, payload}]}
 -- answer:  {outcome: "accepted" | "unauthorized" | "other_instance", noted: boolean, forward_to,
 --           instance: null where the state was not asked for, or {id, now_ms, settings, final_codes,
---           version, state}}
+--           version, state, settled_ms}}
 create or replace function public.whatsapp_monitor_begin_event(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -3690,7 +3871,8 @@ begin
       'final_codes', (select g.capabilities -> 'final_codes' from whatsapp_monitor.gateways g
                       where g.id = v_instance.gateway_id),
       'version', v_instance.version,
-      'state', v_instance.state) end);
+      'state', v_instance.state,
+      'settled_ms', whatsapp_monitor.epoch_ms(v_instance.settled_at)) end);
 end
 $$;
 
@@ -3704,7 +3886,7 @@ $$;
 -- keeps it. Idempotent by event_id.
 --
 -- request: {event_id, instance_id, result: as those of finish_tick, or null, qr_code: text or null}
--- answer:  {outcome: "written" | "gone"} or {outcome: "stale", version, state}
+-- answer:  {outcome: "written" | "gone"} or {outcome: "stale", version, state, settled_ms}
 create or replace function public.whatsapp_monitor_finish_event(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -3740,7 +3922,8 @@ begin
     v_result := v_result || jsonb_build_object('fence', v_instance.fence);
     if whatsapp_monitor.write_results(v_event, jsonb_build_array(v_result), from_event => true) = '{}' then
       return jsonb_build_object(
-        'outcome', 'stale', 'version', v_instance.version, 'state', v_instance.state);
+        'outcome', 'stale', 'version', v_instance.version, 'state', v_instance.state,
+        'settled_ms', whatsapp_monitor.epoch_ms(v_instance.settled_at));
     end if;
     perform whatsapp_monitor.write_back(array[v_instance.id]);
   end if;

@@ -1,11 +1,12 @@
 //! HTTP requests to elsewhere, each with a time limit and a size limit, none following redirects.
 
 use gloo_net::http::{Method, Response};
-use js_sys::{Object, Promise, Reflect};
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, RequestInit, RequestRedirect};
 
+use super::abort::TimeLimit;
 use super::body::{self, BodyError};
 
 /// A request to be sent.
@@ -68,7 +69,10 @@ pub fn is_header_value(value: &str) -> bool {
 /// [`FetchError`], as it says. An answer of any status is no error.
 pub async fn fetch(request: Outgoing<'_>) -> Result<Incoming, FetchError> {
     let max_bytes = request.max_bytes;
-    receive(&send(request).await?, max_bytes).await
+    exchange(request, async |response| {
+        receive(&response, max_bytes).await
+    })
+    .await
 }
 
 /// Sends a request and gives the status of its answer, whose body nobody reads.
@@ -76,9 +80,11 @@ pub async fn fetch(request: Outgoing<'_>) -> Result<Incoming, FetchError> {
 /// # Errors
 /// As [`fetch`].
 pub async fn fetch_status(request: Outgoing<'_>) -> Result<u16, FetchError> {
-    let response = send(request).await?;
-    body::abandon(response.body().as_ref());
-    Ok(response.status())
+    exchange(request, async |response| {
+        body::abandon(response.body().as_ref());
+        Ok(response.status())
+    })
+    .await
 }
 
 /// Sends a request and reads its answer, and when the server says that it is: its header `Date`, in
@@ -88,12 +94,14 @@ pub async fn fetch_status(request: Outgoing<'_>) -> Result<u16, FetchError> {
 /// As [`fetch`].
 pub async fn fetch_dated(request: Outgoing<'_>) -> Result<(Incoming, Option<i64>), FetchError> {
     let max_bytes = request.max_bytes;
-    let response = send(request).await?;
-    let date_ms = response
-        .headers()
-        .get("date")
-        .and_then(|date| date_ms(&date));
-    Ok((receive(&response, max_bytes).await?, date_ms))
+    exchange(request, async |response| {
+        let date_ms = response
+            .headers()
+            .get("date")
+            .and_then(|date| date_ms(&date));
+        Ok((receive(&response, max_bytes).await?, date_ms))
+    })
+    .await
 }
 
 #[allow(
@@ -105,23 +113,32 @@ fn date_ms(date: &str) -> Option<i64> {
     ms.is_finite().then_some(ms as i64)
 }
 
+/// Sends a request and does `read` with its answer, both within the time limit.
+async fn exchange<T>(
+    request: Outgoing<'_>,
+    read: impl AsyncFnOnce(Response) -> Result<T, FetchError>,
+) -> Result<T, FetchError> {
+    let limit = TimeLimit::start(request.timeout_ms).map_err(|error| from_js(&error))?;
+    let answer = match send(request, limit.signal()).await {
+        Ok(response) => read(response).await,
+        Err(error) => Err(error),
+    };
+    limit.end();
+    answer
+}
+
 /// Not by gloo-net's builder, which parses the URL three times and makes two `Request`s, before
 /// `fetch` makes its own.
-async fn send(request: Outgoing<'_>) -> Result<Response, FetchError> {
-    let headers = Object::new();
+async fn send(request: Outgoing<'_>, signal: &AbortSignal) -> Result<Response, FetchError> {
+    let headers = Record::new();
     for (name, value) in request.headers {
-        // Setting a property of a plain object does not fail.
-        let _ = Reflect::set(
-            &headers,
-            &JsValue::from_str(name),
-            &JsValue::from_str(value),
-        );
+        headers.set(name, value);
     }
     let init = RequestInit::new();
     init.set_method(request.method.as_str());
     init.set_headers(&headers);
     init.set_redirect(RequestRedirect::Manual);
-    init.set_signal(Some(&AbortSignal::timeout_with_u32(request.timeout_ms)));
+    init.set_signal(Some(signal));
     if let Some(text) = request.body {
         init.set_body(&JsValue::from_str(text));
     }
@@ -136,6 +153,16 @@ async fn send(request: Outgoing<'_>) -> Result<Response, FetchError> {
 extern "C" {
     #[wasm_bindgen(js_name = fetch)]
     fn global_fetch(url: &str, init: &RequestInit) -> Promise;
+
+    /// A plain object of strings.
+    #[wasm_bindgen(extends = js_sys::Object)]
+    type Record;
+
+    #[wasm_bindgen(constructor, js_class = "Object")]
+    fn new() -> Record;
+
+    #[wasm_bindgen(method, indexing_setter)]
+    fn set(this: &Record, name: &str, value: &str);
 }
 
 async fn receive(response: &Response, max_bytes: usize) -> Result<Incoming, FetchError> {

@@ -4,13 +4,19 @@ use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(js_namespace = performance, js_name = now)]
-    fn performance_now() -> f64;
+    type Performance;
+
+    // Held, because the runtime looks up this name anew at each use.
+    #[wasm_bindgen(thread_local_v2, js_name = performance)]
+    static PERFORMANCE: Performance;
+
+    #[wasm_bindgen(method)]
+    fn now(this: &Performance) -> f64;
 }
 
 /// Milliseconds on a clock that never jumps. Only differences of it mean something.
 pub fn now_ms() -> f64 {
-    performance_now()
+    PERFORMANCE.with(Performance::now)
 }
 
 /// Milliseconds that are left of `total_ms`.
