@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for EventAnswer {
             OtherInstance,
         }
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        let answer = named(&text).and_then(|outcome| match outcome {
+        let answer = named(text.get()).and_then(|outcome| match outcome {
             Named::Accepted => serde_json::from_str(text.get()).map(Self::Accepted),
             Named::Unauthorized => Ok(Self::Unauthorized),
             Named::OtherInstance => Ok(Self::OtherInstance),
@@ -157,7 +157,7 @@ impl<'de> Deserialize<'de> for EventWritten {
             Gone,
         }
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        let answer = named(&text).and_then(|outcome| match outcome {
+        let answer = named(text.get()).and_then(|outcome| match outcome {
             Named::Written => Ok(Self::Written),
             Named::Stale => serde_json::from_str(text.get()).map(Self::Stale),
             Named::Gone => Ok(Self::Gone),

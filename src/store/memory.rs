@@ -29,7 +29,7 @@ impl Memory<Instance> {
 
 impl<'de, T: Default + DeserializeOwned> Deserialize<'de> for Memory<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let text = <&RawValue>::deserialize(deserializer)?;
         Ok(match serde_json::from_str::<Option<T>>(text.get()) {
             Ok(kept) => Self {
                 value: kept.unwrap_or_default(),

@@ -124,6 +124,17 @@ impl Store {
         request: &Q,
         patience: Patience,
     ) -> Result<A, StoreError> {
+        let text = self.call_for_text(function, request, patience).await?;
+        serde_json::from_str(&text).map_err(|_| StoreError::Unintelligible)
+    }
+
+    /// The same, giving the answer as it came.
+    async fn call_for_text<Q: Serialize>(
+        &self,
+        function: &str,
+        request: &Q,
+        patience: Patience,
+    ) -> Result<String, StoreError> {
         #[derive(Serialize)]
         struct Arguments<'a, Q> {
             request: &'a Q,
@@ -138,9 +149,7 @@ impl Store {
                 .try_call(function, &arguments, patience.try_ms.min(left_ms))
                 .await;
             let error = match answer {
-                Ok(text) => {
-                    return serde_json::from_str(&text).map_err(|_| StoreError::Unintelligible);
-                }
+                Ok(text) => return Ok(text),
                 Err(error) => error,
             };
             // What is left must be worth another try.

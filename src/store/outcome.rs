@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 /// What an answer names first. It decides how the rest is read, here and not by serde's tags: their
 /// detour over all that the rest can be costs tens of kilobytes.
@@ -22,7 +21,7 @@ impl Outcome {
     ///
     /// # Errors
     /// Where it names none.
-    pub fn of(answer: &RawValue) -> serde_json::Result<Self> {
+    pub fn of(answer: &str) -> serde_json::Result<Self> {
         named(answer)
     }
 }
@@ -31,10 +30,10 @@ impl Outcome {
 ///
 /// # Errors
 /// Where it names none.
-pub fn named<T: DeserializeOwned>(answer: &RawValue) -> serde_json::Result<T> {
+pub fn named<T: DeserializeOwned>(answer: &str) -> serde_json::Result<T> {
     #[derive(Deserialize)]
     struct Head<T> {
         outcome: T,
     }
-    serde_json::from_str::<Head<T>>(answer.get()).map(|head| head.outcome)
+    serde_json::from_str::<Head<T>>(answer).map(|head| head.outcome)
 }

@@ -46,7 +46,7 @@ pub struct Shown {
 impl<'de> Deserialize<'de> for StatusAnswer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        let answer = Outcome::of(&text).and_then(|outcome| match outcome {
+        let answer = Outcome::of(text.get()).and_then(|outcome| match outcome {
             Outcome::Accepted => serde_json::from_str(text.get()).map(Self::Accepted),
             Outcome::Unauthorized | Outcome::UnknownOrganization => Ok(Self::Unauthorized),
         });

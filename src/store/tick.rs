@@ -1,6 +1,6 @@
 //! The calls of a tick: what is sent to the SQL functions and what they answer.
 
-use serde::de::{DeserializeOwned, Error};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -86,15 +86,16 @@ pub enum BeginAnswer {
     UnknownOrganization,
 }
 
-impl<'de> Deserialize<'de> for BeginAnswer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Box::<RawValue>::deserialize(deserializer)?;
-        let answer = outcome::Outcome::of(&text).and_then(|named| match named {
-            outcome::Outcome::Accepted => serde_json::from_str(text.get()).map(Self::Accepted),
-            outcome::Outcome::Unauthorized => Ok(Self::Unauthorized),
-            outcome::Outcome::UnknownOrganization => Ok(Self::UnknownOrganization),
-        });
-        answer.map_err(D::Error::custom)
+impl BeginAnswer {
+    /// Reads an answer. Nearly all are accepted, and large: they are read once.
+    fn read(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+            .map(Self::Accepted)
+            .or_else(|error| match outcome::Outcome::of(text)? {
+                outcome::Outcome::Accepted => Err(error),
+                outcome::Outcome::Unauthorized => Ok(Self::Unauthorized),
+                outcome::Outcome::UnknownOrganization => Ok(Self::UnknownOrganization),
+            })
     }
 }
 
@@ -259,9 +260,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`], after 3 s at the latest.
     pub async fn begin_tick(&self, request: &BeginTick<'_>) -> Result<BeginAnswer, StoreError> {
-        let mut answer = self
-            .call("whatsapp_monitor_begin_tick", request, BEGIN)
+        let text = self
+            .call_for_text("whatsapp_monitor_begin_tick", request, BEGIN)
             .await?;
+        let mut answer = BeginAnswer::read(&text).map_err(|_| StoreError::Unintelligible)?;
         if let BeginAnswer::Accepted(begun) = &mut answer {
             for claimed in &mut begun.instances {
                 claimed.state.settle(claimed.settled_ms);
