@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { passTime } from "../stack/time.ts";
 import { type Begun, type Claimed, FINISH, type Ledger, onLedger, result } from "./ledger.ts";
 import { inWorld, type World } from "./support.ts";
+import { onLine, update } from "./webhook.ts";
 
 /** A check of this claim that found nothing new, as the tick began. */
 function nothingNew({ id, fence, version }: Claimed, { now_ms }: Begun) {
@@ -141,6 +142,7 @@ onLedger("a check that found nothing new", {
       await settle(ledger);
       await ledger.pass(60);
     }
+    await settle(ledger);
     assert.deepEqual(await booked(), { connected: 0, not_connected: 0 });
     await ledger.pass(30);
     await settle(ledger);
@@ -210,4 +212,33 @@ Deno.test("while a connection lasts its memory is not written, and is as good as
       lasting.checked_ms - 30_000,
       "seen open the check before",
     );
+  }));
+
+Deno.test("time in which nobody looked is unknown, though an event told of an open one at its end", () =>
+  onLine(async (line, world) => {
+    const { database } = world;
+    await world.set({ zombie_probe_every_s: 0 });
+    for (let check = 0; check < 3; check++) {
+      await passTime(database, 30);
+      await world.tick();
+    }
+    await passTime(database, 3600);
+    await line.send("connection.update", update("connecting"));
+    await line.send("connection.update", update("open"));
+    const { checked_at } = await line.row();
+    await passTime(database, 20);
+    await world.tick();
+    const after = await line.row();
+    assert.deepEqual(
+      after.settled_at,
+      after.checked_at,
+      "the check after the event is nothing new",
+    );
+
+    const [days] = await database.query<{ connected: number; unknown: number }>(
+      "select sum(connected_s) as connected, sum(unknown_s) as unknown from whatsapp_monitor.days",
+    );
+    const blind_s = (Number(after.checked_at) - Number(checked_at)) / 1000 + 20;
+    assert.ok(Math.abs(days.unknown - blind_s) < 0.01, `${days.unknown} of ${blind_s} s`);
+    assert.ok(days.connected > 90 && days.connected < 120, `${days.connected} s before that`);
   }));
