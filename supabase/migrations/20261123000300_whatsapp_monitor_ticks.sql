@@ -135,8 +135,8 @@ $$;
 --           organization_id: text or null, report: boolean, follow_up: boolean,
 --           function_url, environment_token_digest: hex or null}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
---           claimed, instances, gateways, more_due, alerts_due, heartbeat_due,
---           report: {due, instances}}; claimed is null in a repeated answer
+--           claimed, instances, gateways, more_due, takes_settled: whether finish_tick does,
+--           alerts_due, heartbeat_due, report: {due, instances}}; claimed is null in a repeated answer
 create or replace function public.whatsapp_monitor_begin_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -238,6 +238,7 @@ begin
                          then whatsapp_monitor.receiver_url() end,
     'more_due', v_claimed = v_settings.batch_size
                 and whatsapp_monitor.is_due(v_organization, v_now),
+    'takes_settled', true,
     'alerts_due', whatsapp_monitor.alerts_due(),
     'heartbeat_due', whatsapp_monitor.heartbeat_due(v_tick),
     'report', case when v_claimed = 0 and (request -> 'report')::boolean
