@@ -335,6 +335,8 @@ begin
     join whatsapp_monitor.instances i on i.id = s.id
     cross join lateral (select s.at - i.checked_at > 3 * v_interval as is_gap) g
     where i.fence = s.fence and i.version = s.version and i.checked_by is distinct from tick
+      -- Where somebody edited it, it is stale: the caller writes all of it, which mends it.
+      and i.status = 'connected'
   ),
   written as (
     update whatsapp_monitor.instances i

@@ -96,6 +96,19 @@ onLedger("a check that found nothing new", {
     assert.deepEqual([late.written, late.stale, late.lost], [[], [], [id]]);
   },
 
+  async "mends nothing: a row whose status somebody edited is to be written as a whole"(ledger) {
+    await known(ledger, "loja");
+    await ledger.query("update whatsapp_monitor.instances set status = 'unknown'");
+    const { request: { tick_id, settled }, answer } = await settle(ledger);
+    const { id, state, version } = await ledger.row("loja");
+    assert.deepEqual(answer.written, []);
+    assert.deepEqual(answer.stale, [{ id, state, version, settled_ms: null }]);
+    const claimed = settled[0] as unknown as Claimed;
+    const { checked_ms } = settled[0];
+    const { written } = await ledger.finish({ tick_id }, [result(claimed, { checked_ms })]);
+    assert.deepEqual([written, (await ledger.row("loja")).status], [[id], "connected"]);
+  },
+
   async "ends with the next news: the whole memory is of one moment again"(ledger) {
     await known(ledger, "loja");
     await settle(ledger);
