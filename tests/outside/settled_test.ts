@@ -175,6 +175,40 @@ onLedger("a check that found nothing new", {
     await isAll(whole);
     assert.equal(whole.not_connected, 0);
   },
+
+  async "is booked when the instance is watched no more, and not again when it returns"(ledger) {
+    await known(ledger, "loja");
+    for (let check = 0; check < 4; check++) {
+      await settle(ledger);
+      await ledger.pass(30);
+    }
+    const name = async (named: boolean) => {
+      await ledger.query(
+        "update public.organization_channel_config set deleted_at = case when not $1 then now() end",
+        [named],
+      );
+      await ledger.sync();
+    };
+    const times = async () =>
+      (await ledger.query<Record<"connected" | "unknown" | "seconds", number>>(
+        `select sum(d.connected_s) as connected, sum(d.unknown_s) as unknown,
+                extract(epoch from max(i.checked_at - i.status_since))::float8 as seconds
+           from whatsapp_monitor.days d
+           join whatsapp_monitor.instances i on i.id = d.instance_id`,
+      ))[0];
+    await name(false);
+    const left = await times();
+    assert.ok(Math.abs(left.connected - left.seconds) < 0.01 && left.connected >= 120, `${left}`);
+
+    await ledger.pass(3600);
+    await name(true);
+    const begun = await ledger.begin();
+    const { now_ms: checked_ms } = begun;
+    await ledger.finish(begun, begun.instances.map((each) => result(each, { checked_ms })));
+    const back = await times();
+    assert.equal(back.connected, left.connected);
+    assert.ok(back.unknown >= 3600 && back.unknown < 3660, `${back.unknown} s`);
+  },
 });
 
 /** The instance's row, with moments in milliseconds. */
