@@ -111,6 +111,8 @@ struct Run<'a> {
     settings: Settings,
     /// Where our receiver of webhooks is.
     receiver_url: Option<String>,
+    /// Whether the database takes checks that found nothing new as such.
+    takes_settled: bool,
     started_ms: f64,
     /// What is known of each gateway, by URL.
     gateways: RefCell<BTreeMap<String, Known>>,
@@ -123,6 +125,7 @@ pub async fn run(store: &Store, order: &Order, begun: Begun) -> Report {
         order,
         settings: begun.settings.clone(),
         receiver_url: begun.receiver_url.clone(),
+        takes_settled: begun.takes_settled,
         started_ms: now_ms(),
         gateways: RefCell::default(),
     };
@@ -261,7 +264,7 @@ impl Run<'_> {
         let mut observations = HashMap::new();
         let mut told = Vec::new();
         for checked in swept.checks {
-            let list = if checked.is_settled() {
+            let list = if self.takes_settled && checked.is_settled() {
                 &mut unchanged
             } else {
                 &mut results

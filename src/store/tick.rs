@@ -118,6 +118,9 @@ pub struct Begun {
     pub receiver_url: Option<String>,
     /// Whether more was due than this tick could claim.
     pub more_due: Option<bool>,
+    /// Whether `finish_tick` takes [`Settled`]: one older than this function leaves it unread.
+    #[serde(default)]
+    pub takes_settled: bool,
     /// Whether somebody is to be told of something.
     #[serde(default)]
     pub alerts_due: bool,

@@ -279,6 +279,7 @@ as $$
 declare
   v_now     timestamptz;
   v_problem text;
+  v_spans   jsonb;
 begin
   -- One at a time.
   perform from whatsapp_monitor.source_sync for update;
@@ -396,7 +397,7 @@ begin
   ),
   -- In one order, so that nobody waits for us while we wait for him.
   touched as materialized (
-    select i.id, i.removed_at is not null as removed,
+    select i.id, i.removed_at is not null as removed, i.booked_at,
            exists (select from rightful r where r.instance_id = i.id) as is_named,
            exists (select from rightful r where r.instance_id = i.id and r.new_key) as new_key
     from whatsapp_monitor.instances i
@@ -406,9 +407,11 @@ begin
   ),
   retired as (
     update whatsapp_monitor.instances i
-    set removed_at = v_now
+    set removed_at = v_now, booked_at = i.checked_at
     from touched t
     where i.id = t.id and not t.is_named and not t.removed
+    returning i.id, whatsapp_monitor.kind_of_time(i.status) as kind, t.booked_at as since,
+              i.checked_at as until
   ),
   -- A tick that still holds it keeps it; as if it had never been claimed, it is due right after. The
   -- outage of one that returns ended when it left: what it has now is another one.
@@ -435,8 +438,12 @@ begin
      order by j.source_table, j.source_id
      limit 20)
   )
-  select string_agg(p.problem, E'\n' order by p.problem) into v_problem from problems p;
+  select (select string_agg(p.problem, E'\n' order by p.problem) from problems p),
+         -- No other check may come that books it.
+         (select jsonb_agg(to_jsonb(r)) from retired r where r.since < r.until)
+  into v_problem, v_spans;
 
+  perform whatsapp_monitor.book(v_spans);
   perform whatsapp_monitor.end_outages_of_the_unwatched();
   update whatsapp_monitor.source_sync set error = v_problem where error is distinct from v_problem;
 end

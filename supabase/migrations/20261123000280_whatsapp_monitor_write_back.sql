@@ -167,8 +167,9 @@ as $$
 $$;
 
 -- What it depends on whether a row of the user's table (c) agrees with an instance (i), as an expression
--- that costs less than to compare them: the row's version, all of the instance that counts, the table's
--- columns, and the function that compares. Null, so that they are compared, where rows have no version
+-- that costs less than to compare them: the row's version, all of the instance that counts, the table
+-- and its columns by number (one that is dropped and added again leaves the rows' versions as they are),
+-- and the function that compares. Null, so that they are compared, where rows have no version
 -- that every change changes: in a view, a foreign table, partitions of whatever kind; and where the
 -- transaction that wrote it may be our own, and write again.
 --
@@ -186,13 +187,15 @@ as $$
                   sha256(convert_to(
                     (select concat(p.oid, ' ', p.xmin) from pg_proc p
                      where p.oid = 'whatsapp_monitor.changes'::regproc)
-                    || string_agg(' ' || a.attname, '' order by a.attnum), 'UTF8')))
+                    || concat(' ', t.oid)
+                    || string_agg(concat(' ', a.attnum, ' ', a.attname), '' order by a.attnum),
+                    'UTF8')))
     from pg_class t
     join pg_am m on m.oid = t.relam and m.amname = 'heap'
     join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
     where t.oid = to_regclass(format('public.%I', source_table))
       and t.relkind = 'r' and not t.relhassubclass
-    having count(*) > 0), 'null::bytea')
+    group by t.oid), 'null::bytea')
 $$;
 
 -- The rows of a user's table that say something else than we know, as [{source_table, source_id,

@@ -135,8 +135,8 @@ $$;
 --           organization_id: text or null, report: boolean, follow_up: boolean,
 --           function_url, environment_token_digest: hex or null}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
---           claimed, instances, gateways, more_due, alerts_due, heartbeat_due,
---           report: {due, instances}}; claimed is null in a repeated answer
+--           claimed, instances, gateways, more_due, takes_settled: whether finish_tick does,
+--           alerts_due, heartbeat_due, report: {due, instances}}; claimed is null in a repeated answer
 create or replace function public.whatsapp_monitor_begin_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
@@ -238,6 +238,7 @@ begin
                          then whatsapp_monitor.receiver_url() end,
     'more_due', v_claimed = v_settings.batch_size
                 and whatsapp_monitor.is_due(v_organization, v_now),
+    'takes_settled', true,
     'alerts_due', whatsapp_monitor.alerts_due(),
     'heartbeat_due', whatsapp_monitor.heartbeat_due(v_tick),
     'report', case when v_claimed = 0 and (request -> 'report')::boolean
@@ -310,8 +311,9 @@ end
 $$;
 
 -- Writes that checks of this tick found nothing new to their instances, under the same conditions,
--- and releases these. Between such a check and the one before it somebody has looked all the time;
--- how long they were connected is booked now and then. Gives what was written.
+-- and releases these. How long they were connected is booked now and then. Where too long nobody
+-- looked there is something new as a rule, but an event may have told of an open one just before: what
+-- lies before that is unknown all the same. Gives what was written.
 create or replace function whatsapp_monitor.settle(tick uuid, settled jsonb)
 returns bigint[]
 language plpgsql
@@ -325,13 +327,16 @@ begin
   from whatsapp_monitor.settings t;
 
   with checks as (
-    select i.id, s.at, coalesce(i.booked_at, i.checked_at) as booked_at,
-           s.at - coalesce(i.booked_at, i.checked_at) >= interval '10 minutes' as is_booked
+    select i.id, s.at, i.checked_at, g.is_gap, coalesce(i.booked_at, i.checked_at) as booked_at,
+           g.is_gap or s.at - coalesce(i.booked_at, i.checked_at) >= interval '10 minutes' as is_booked
     from (select r.*, to_timestamp(r.checked_ms / 1000.0) as at
           from jsonb_to_recordset(settled)
             as r (id bigint, fence bigint, version bigint, checked_ms bigint)) s
     join whatsapp_monitor.instances i on i.id = s.id
+    cross join lateral (select s.at - i.checked_at > 3 * v_interval as is_gap) g
     where i.fence = s.fence and i.version = s.version and i.checked_by is distinct from tick
+      -- Where somebody edited it, it is stale: the caller writes all of it, which mends it.
+      and i.status = 'connected'
   ),
   written as (
     update whatsapp_monitor.instances i
@@ -349,10 +354,13 @@ begin
     returning i.id
   ),
   booked as (
-    select whatsapp_monitor.book(jsonb_agg(jsonb_build_object(
-             'id', c.id, 'kind', 'connected', 'since', c.booked_at, 'until', c.at)))
-    from checks c
-    where c.is_booked
+    select whatsapp_monitor.book(jsonb_agg(to_jsonb(t)))
+    from (select c.id, 'connected' as kind, c.booked_at as since,
+                 case when c.is_gap then c.checked_at else c.at end as until
+          from checks c
+          where c.is_booked
+          union all
+          select c.id, 'unknown', c.checked_at, c.at from checks c where c.is_gap) t
   )
   select (select coalesce(array_agg(id), '{}') from written) into v_written from booked;
   return v_written;

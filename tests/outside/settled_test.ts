@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { passTime } from "../stack/time.ts";
 import { type Begun, type Claimed, FINISH, type Ledger, onLedger, result } from "./ledger.ts";
 import { inWorld, type World } from "./support.ts";
+import { onLine, update } from "./webhook.ts";
 
 /** A check of this claim that found nothing new, as the tick began. */
 function nothingNew({ id, fence, version }: Claimed, { now_ms }: Begun) {
@@ -95,6 +96,19 @@ onLedger("a check that found nothing new", {
     assert.deepEqual([late.written, late.stale, late.lost], [[], [], [id]]);
   },
 
+  async "mends nothing: a row whose status somebody edited is to be written as a whole"(ledger) {
+    await known(ledger, "loja");
+    await ledger.query("update whatsapp_monitor.instances set status = 'unknown'");
+    const { request: { tick_id, settled }, answer } = await settle(ledger);
+    const { id, state, version } = await ledger.row("loja");
+    assert.deepEqual(answer.written, []);
+    assert.deepEqual(answer.stale, [{ id, state, version, settled_ms: null }]);
+    const claimed = settled[0] as unknown as Claimed;
+    const { checked_ms } = settled[0];
+    const { written } = await ledger.finish({ tick_id }, [result(claimed, { checked_ms })]);
+    assert.deepEqual([written, (await ledger.row("loja")).status], [[id], "connected"]);
+  },
+
   async "ends with the next news: the whole memory is of one moment again"(ledger) {
     await known(ledger, "loja");
     await settle(ledger);
@@ -141,6 +155,7 @@ onLedger("a check that found nothing new", {
       await settle(ledger);
       await ledger.pass(60);
     }
+    await settle(ledger);
     assert.deepEqual(await booked(), { connected: 0, not_connected: 0 });
     await ledger.pass(30);
     await settle(ledger);
@@ -159,6 +174,40 @@ onLedger("a check that found nothing new", {
     const whole = await booked();
     await isAll(whole);
     assert.equal(whole.not_connected, 0);
+  },
+
+  async "is booked when the instance is watched no more, and not again when it returns"(ledger) {
+    await known(ledger, "loja");
+    for (let check = 0; check < 4; check++) {
+      await settle(ledger);
+      await ledger.pass(30);
+    }
+    const name = async (named: boolean) => {
+      await ledger.query(
+        "update public.organization_channel_config set deleted_at = case when not $1 then now() end",
+        [named],
+      );
+      await ledger.sync();
+    };
+    const times = async () =>
+      (await ledger.query<Record<"connected" | "unknown" | "seconds", number>>(
+        `select sum(d.connected_s) as connected, sum(d.unknown_s) as unknown,
+                extract(epoch from max(i.checked_at - i.status_since))::float8 as seconds
+           from whatsapp_monitor.days d
+           join whatsapp_monitor.instances i on i.id = d.instance_id`,
+      ))[0];
+    await name(false);
+    const left = await times();
+    assert.ok(Math.abs(left.connected - left.seconds) < 0.01 && left.connected >= 120, `${left}`);
+
+    await ledger.pass(3600);
+    await name(true);
+    const begun = await ledger.begin();
+    const { now_ms: checked_ms } = begun;
+    await ledger.finish(begun, begun.instances.map((each) => result(each, { checked_ms })));
+    const back = await times();
+    assert.equal(back.connected, left.connected);
+    assert.ok(back.unknown >= 3600 && back.unknown < 3660, `${back.unknown} s`);
   },
 });
 
@@ -210,4 +259,33 @@ Deno.test("while a connection lasts its memory is not written, and is as good as
       lasting.checked_ms - 30_000,
       "seen open the check before",
     );
+  }));
+
+Deno.test("time in which nobody looked is unknown, though an event told of an open one at its end", () =>
+  onLine(async (line, world) => {
+    const { database } = world;
+    await world.set({ zombie_probe_every_s: 0 });
+    for (let check = 0; check < 3; check++) {
+      await passTime(database, 30);
+      await world.tick();
+    }
+    await passTime(database, 3600);
+    await line.send("connection.update", update("connecting"));
+    await line.send("connection.update", update("open"));
+    const { checked_at } = await line.row();
+    await passTime(database, 20);
+    await world.tick();
+    const after = await line.row();
+    assert.deepEqual(
+      after.settled_at,
+      after.checked_at,
+      "the check after the event is nothing new",
+    );
+
+    const [days] = await database.query<{ connected: number; unknown: number }>(
+      "select sum(connected_s) as connected, sum(unknown_s) as unknown from whatsapp_monitor.days",
+    );
+    const blind_s = (Number(after.checked_at) - Number(checked_at)) / 1000 + 20;
+    assert.ok(Math.abs(days.unknown - blind_s) < 0.01, `${days.unknown} of ${blind_s} s`);
+    assert.ok(days.connected > 90 && days.connected < 120, `${days.connected} s before that`);
   }));

@@ -223,6 +223,24 @@ Deno.test("over the previous version at work: all is kept, nothing invented, and
   }
 });
 
+Deno.test("the present function over the previous version's SQL: every check is written", async () => {
+  const world = await startWorld({ migrations: PREVIOUS });
+  try {
+    world.gateway.set("open", "open");
+    await world.watch("open");
+    for (let check = 1; check <= 3; check++) {
+      const { success, checked } = await world.tick();
+      const rows = await world.database.query(
+        `update whatsapp_monitor.instances set due_at = '-infinity'
+           returning version, lease_tick`,
+      );
+      assert.deepEqual([success, checked, rows], [true, 1, [{ version: check, lease_tick: null }]]);
+    }
+  } finally {
+    await world.stop();
+  }
+});
+
 Deno.test("what the previous version's function sends and reads is still understood", async () => {
   const bare = await startDatabase();
   try {

@@ -121,6 +121,21 @@ for (const table of TABLES) {
       }
     },
 
+    async "is compared again where a column was dropped and added again"(tables) {
+      const name = { [CONFIG]: "whatsapp_error_message", [CHANNELS]: "error_message" }[table];
+      const id = await agreeing(tables, table);
+      // The second time the columns have the same names in the same order.
+      for (const said of ["Caiu.", "Caiu de novo."]) {
+        await tables.exec(`
+          alter table ${table} drop ${name} cascade;
+          alter table ${table} add ${name} text default '${said}'`);
+        await compared(tables);
+        assert.equal((await tables.row(table, id))[name], null, said);
+        await compared(tables);
+        assert.equal(await compared(tables), 0);
+      }
+    },
+
     async "is not noted of a version whose transaction goes on"(tables) {
       const id = await agreeing(tables, table);
       await tables.database.transaction(null, async (query) => {
