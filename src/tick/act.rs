@@ -117,7 +117,7 @@ impl Run<'_> {
         match deed {
             Deed::Recover(action) => gateway.act(name, *action).await,
             Deed::SetWebhook(hook) => {
-                let capabilities = self.known(&claimed.gateway_url).capabilities();
+                let capabilities = self.capabilities(&claimed.gateway_url);
                 match capabilities.webhooks {
                     Some(webhooks) => gateway.set_webhook(name, hook, webhooks).await,
                     None => Ack::Refused,

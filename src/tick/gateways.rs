@@ -26,7 +26,7 @@ pub(super) struct Known {
 
 impl Known {
     /// What can be asked and expected of it.
-    pub fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         self.version
             .as_ref()
             .map(Version::capabilities)
@@ -38,6 +38,14 @@ impl Run<'_> {
     /// What is known of a gateway by now.
     pub(super) fn known(&self, url: &str) -> Known {
         self.gateways.borrow().get(url).cloned().unwrap_or_default()
+    }
+
+    /// What can be asked and expected of a gateway, as far as is known by now.
+    pub(super) fn capabilities(&self, url: &str) -> Capabilities {
+        let gateways = self.gateways.borrow();
+        gateways
+            .get(url)
+            .map_or_else(Capabilities::default, Known::capabilities)
     }
 
     /// Changes what is known of a gateway.

@@ -167,7 +167,7 @@ impl Run<'_> {
             monitor::Visit {
                 gateway: &before.state.value,
                 finding,
-                may_act: self.known(&before.url).capabilities().may_act,
+                may_act: self.capabilities(&before.url).may_act,
                 open_elsewhere: before.open_elsewhere,
                 at: clock.now(),
             },
@@ -251,7 +251,7 @@ impl Run<'_> {
             Err(fault) => return Observation::Failed(fault.into()),
         };
         // The version may be learned while this is asked.
-        let capabilities = || self.known(&claimed.gateway_url).capabilities();
+        let capabilities = || self.capabilities(&claimed.gateway_url);
         let (id, state, name) = (claimed.id, &claimed.state.value, &*claimed.name);
         let mut check = Check::new(id, state, at, capabilities(), &self.settings);
         while let Some(question) = check.question() {

@@ -82,7 +82,7 @@ impl Run<'_> {
 
     /// All that is known of the webhook of an instance; `None` where the gateway's version is not.
     fn known_webhook<'a>(&'a self, claimed: &'a Claimed) -> Option<Known<'a>> {
-        let webhooks = self.known(&claimed.gateway_url).capabilities().webhooks?;
+        let webhooks = self.capabilities(&claimed.gateway_url).webhooks?;
         let receiver = self.receiver_url.as_deref();
         let webhook = claimed.webhook.as_ref()?;
         Some(webhook.known(claimed.id, &self.settings, receiver, webhooks))

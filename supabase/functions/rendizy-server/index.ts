@@ -7,6 +7,7 @@
  * it. So every request and every background task waits for Rust *or* for the
  * news that its instance is dead; the next request gets a fresh instance.
  */
+import { Buffer } from "node:buffer";
 import { __wbg_reset_state, boot, handle, initSync } from "../../../pkg/whatsapp_monitor.js";
 import wasm from "../../../pkg/whatsapp_monitor_wasm.js";
 
@@ -66,16 +67,9 @@ class Generation {
   }
 }
 
-initSync({ module: decode(wasm) });
+// Not `atob` and a loop over its characters: that runs once, unoptimized, and takes 5 ms longer.
+initSync({ module: Buffer.from(wasm, "base64") });
 let generation = new Generation();
-
-/** Base64 to bytes. `Uint8Array.from` takes ten times as long: it goes through an iterator. */
-function decode(base64: string): Uint8Array {
-  const text = atob(base64);
-  const bytes = new Uint8Array(text.length);
-  for (let n = 0; n < text.length; n++) bytes[n] = text.charCodeAt(n);
-  return bytes;
-}
 
 /** Answers a request. */
 export async function handler(request: Request): Promise<Response> {
