@@ -333,7 +333,7 @@ bench() {
   node_modules all
   build_if_stale pkg
   case " $* " in
-    *" --help "*) ;;
+    *" --help "*) exec "$deno" run --allow-all --no-check tests/bench/bench.ts --help ;;
     *" --database "*)
       bench_database "$@"
       return

@@ -144,19 +144,26 @@ export async function settle(
       : ""
   }
     update public.channel_instances
-    set status = 'connected', last_connected_at = now(), error_message = null;
+    set status = 'connected', last_connected_at = now(), error_message = null
+    where status <> 'connected' or last_connected_at is null;
     update public.organization_channel_config
     set whatsapp_connected = true, whatsapp_connection_status = 'connected',
-        whatsapp_last_connected_at = now(), whatsapp_error_message = null;
+        whatsapp_last_connected_at = now(), whatsapp_error_message = null
+    where not whatsapp_connected or whatsapp_last_connected_at is null;
     insert into whatsapp_monitor.days (instance_id, day, connected_s)
     select i.id, (now() at time zone 'UTC')::date, 3600 from whatsapp_monitor.instances i
     on conflict do nothing;`);
+  await vacuum(database);
   // Two seconds' worth at a time is what it does at most. What it wrote it finds to agree the next time.
-  for (const which of ["is_down", "true"]) {
+  for (let writes = 0; writes < 2; writes++) {
     await database.query(`
       select whatsapp_monitor.write_back(array_agg(id))
-      from whatsapp_monitor.instances where ${which} group by id / 5000`);
+      from whatsapp_monitor.instances group by id / 1000`);
   }
+  await vacuum(database);
+}
+
+async function vacuum(database: Database): Promise<void> {
   for (const table of await tables(database)) await database.query(`vacuum analyze ${table}`);
 }
 
