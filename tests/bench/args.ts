@@ -39,7 +39,7 @@ export const USAGE = `Usage: ./build.sh bench [options]
   --embedded           the embedded Postgres, even where a server is installed
   --database           what the monitor costs its database, instead, on Postgres 17 (which takes root
                        and debootstrap; without them, on the installed Postgres): by the number of
-                       instances, with workers side by side, and over a month; about half an hour.
+                       instances, with workers side by side, and over a month; about ten minutes.
                        Goes with --quick, --json and --only sizes, workers, growth (repeatable)
   --json               the figures alone on standard output, as JSON
   --help               print this
