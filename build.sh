@@ -53,7 +53,8 @@ usage() {
 ./build.sh dev [...]               run the local stack; dev --help tells more
 ./build.sh test [--all]            run the tests that need no root and no server;
                                    --all: those too, and the freshness of pkg/
-./build.sh bench [...]             measure; bench --help tells more
+./build.sh bench [...]             measure; --database: what it costs the database,
+                                   on Postgres 17; bench --help tells more
 ./build.sh help                    this text
 END
 }
@@ -308,11 +309,36 @@ dev() {
   DENO_V8_FLAGS=--liftoff-only exec "$deno" run --allow-all tests/stack/dev.ts "$@"
 }
 
+# On Postgres 17 where it can be had, else on the one that is installed.
+bench_database() {
+  local bench=("$deno" run --allow-all --no-check tests/bench/bench.ts "$@")
+  # shellcheck source=build/postgres.sh
+  . build/postgres.sh
+  if [ -n "${DATABASE-}" ]; then
+    say "measuring on the server that DATABASE names"
+    "${bench[@]}"
+  elif may_have_postgres_17; then
+    # In a shell of its own, because what it leaves half done is removed at its end.
+    (install_postgres_17 >&2)
+    with_postgres_17 -- "${bench[@]}"
+  else
+    say "Postgres 17 takes root and debootstrap: measuring on the installed Postgres"
+    with_postgres -- "${bench[@]}"
+  fi
+}
+
 # The naive module is made by the same tools, with the same flags.
 bench() {
   local naive=target/bench
   node_modules all
   build_if_stale pkg
+  case " $* " in
+    *" --help "*) exec "$deno" run --allow-all --no-check tests/bench/bench.ts --help ;;
+    *" --database "*)
+      bench_database "$@"
+      return
+      ;;
+  esac
   rust
   wasm_bindgen
   cargo_wasm build "$naive" --manifest-path tests/bench/naive/Cargo.toml

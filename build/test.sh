@@ -2,6 +2,9 @@
 # gave; the last line is the sum.
 # shellcheck shell=bash disable=SC2154
 
+# shellcheck source=build/postgres.sh
+. build/postgres.sh
+
 passed=0
 failed=0
 tests_run=0
@@ -85,39 +88,15 @@ rebuild() {
   node build/same.mjs pkg target/pkg-again
 }
 
-# on_postgres TESTS [OPTION…]: on a real server, see postgres_server.ts.
-on_postgres() {
+# on_server TESTS COMMAND…: the tests on the server that the command starts.
+on_server() {
   local tests=$1
   shift
-  "$deno" run --allow-all --no-check tests/stack/postgres_server.ts "$@" -- \
-    "$deno" test --allow-all --no-check "$tests"
-}
-
-# Postgres 17 with pg_cron, as Debian trixie packages them, in a folder of its
-# own, whatever this machine runs.
-install_postgres_17() {
-  local mirror new
-  if [ -d "$postgres_17" ]; then return; fi
-  if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then
-    die "Postgres 17 takes root and debootstrap: apt-get install debootstrap"
-  fi
-  # From where this machine's own packages come, if that is Debian.
-  # shellcheck disable=SC2016
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 2>/dev/null |
-    awk 'NR == 1') || true
-  mkdir -p "$cache"
-  new=$(mktemp -d "$postgres_17.XXXXXX")
-  # shellcheck disable=SC2064
-  trap "rm -rf '$new'" EXIT
-  debootstrap --variant=minbase --include=postgresql-17,postgresql-17-cron \
-    trixie "$new" ${mirror:+"$mirror"}
-  rm -rf "$new"/var/cache/apt/* "$new"/var/lib/apt/lists/*
-  chmod 755 "$new"
-  mv -T "$new" "$postgres_17"
+  "$@" -- "$deno" test --allow-all --no-check "$tests"
 }
 
 run_tests() {
-  local all='' postgres_17=$cache/postgres-17-trixie
+  local all=''
   case ${1-} in
     '') ;;
     --all) all=yes ;;
@@ -151,13 +130,14 @@ run_tests() {
     check "pkg/ built again gives the same bytes" rebuild
     suite "the deployment" "$deno" test --allow-all --no-check tests/deploy
     suite "a frontend in a real browser" "$deno" test --allow-all --no-check tests/browser
-    suite "the function from outside, on an installed Postgres" on_postgres tests/outside
+    suite "the function from outside, on an installed Postgres" \
+      on_server tests/outside with_postgres
     check "Postgres 17" install_postgres_17
     suite "the function from outside, on Postgres 17" \
-      on_postgres tests/outside --root "$postgres_17" --version 17
+      on_server tests/outside with_postgres_17
     # pg_cron lives in one database of a server, and calls it as any client does.
     suite "the real pg_cron" \
-      on_postgres tests/cron --root "$postgres_17" --version 17 \
+      on_server tests/cron with_postgres_17 \
       --set shared_preload_libraries=pg_cron --set cron.database_name=postgres \
       --set cron.host=127.0.0.1
   fi

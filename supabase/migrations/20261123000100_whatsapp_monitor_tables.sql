@@ -258,6 +258,14 @@ create table if not exists whatsapp_monitor.source_sync (
 comment on table whatsapp_monitor.source_sync is
   'When the sources were last read, and what went wrong then.';
 
+alter table whatsapp_monitor.source_sync
+  add column if not exists refused bigint not null default 0,
+  add column if not exists waiting bigint not null default 0;
+comment on column whatsapp_monitor.source_sync.refused is
+  'Rows that do not count, because an instance is another organization''s.';
+comment on column whatsapp_monitor.source_sync.waiting is
+  'Rows that are new or have changed, and that a later reading takes in: each takes in so many.';
+
 insert into whatsapp_monitor.source_sync default values on conflict do nothing;
 
 -- ------------------------------------------------------------------------------------------------
@@ -309,6 +317,11 @@ create table if not exists whatsapp_monitor.housekeeping (
 );
 comment on table whatsapp_monitor.housekeeping is
   'When old rows were last removed, and what went wrong then.';
+
+alter table whatsapp_monitor.housekeeping
+  add column if not exists more boolean not null default false;
+comment on column whatsapp_monitor.housekeeping.more is
+  'Whether some were left, which are removed within minutes.';
 
 insert into whatsapp_monitor.housekeeping default values on conflict do nothing;
 

@@ -268,6 +268,10 @@ $$;
 -- memory, and has it again when it returns. Where two organizations name one instance with different
 -- keys, the one that came first has it, and the other sees nothing of it.
 --
+-- A call takes in so many rows, because whoever begins a tick waits for it: oldest first, so that who
+-- came first has the say, and what has gone after what has come, so that what has only moved never
+-- leaves. What does not count comes up each time, and must not keep anything else from its turn.
+--
 -- One statement, so one view of the user's tables. Only rows that change are locked: `on conflict do
 -- update` locks all that it meets, and those would be missing from a claim made meanwhile. What could
 -- not be read, or does not count, is kept in source_sync for people to see.
@@ -275,19 +279,30 @@ create or replace function whatsapp_monitor.sync_sources()
 returns void
 language plpgsql
 set search_path = ''
+-- The planner expects many times the rows that come: to compile for them takes longer than all else.
+set jit = off
 as $$
 declare
+  c_batch   constant integer := 10000;
   v_now     timestamptz;
+  v_limit   bigint;
   v_problem text;
+  v_refused bigint;
+  v_waiting bigint;
   v_spans   jsonb;
 begin
   -- One at a time.
-  perform from whatsapp_monitor.source_sync for update;
+  select c_batch + y.refused into strict v_limit from whatsapp_monitor.source_sync y for update;
   v_now := clock_timestamp();
 
-  with changes as materialized (
+  with all_changes as materialized (
     select distinct on (c.source_table, c.source_id) c.*
     from whatsapp_monitor.source_changes() c
+  ),
+  changes as materialized (
+    select * from all_changes c
+    order by c.problem, c.row_digest is null, c.named_at, c.source_table, c.source_id
+    limit v_limit
   ),
   -- Many rows, few gateways: each spelling is looked at once.
   spellings as materialized (
@@ -439,13 +454,17 @@ begin
      limit 20)
   )
   select (select string_agg(p.problem, E'\n' order by p.problem) from problems p),
+         (select count(*) from judged j where not j.counts and j.organization_id <> j.first),
+         (select count(*) from all_changes) - (select count(*) from changes),
          -- No other check may come that books it.
          (select jsonb_agg(to_jsonb(r)) from retired r where r.since < r.until)
-  into v_problem, v_spans;
+  into v_problem, v_refused, v_waiting, v_spans;
 
   perform whatsapp_monitor.book(v_spans);
   perform whatsapp_monitor.end_outages_of_the_unwatched();
-  update whatsapp_monitor.source_sync set error = v_problem where error is distinct from v_problem;
+  update whatsapp_monitor.source_sync
+  set error = v_problem, refused = v_refused, waiting = v_waiting
+  where (error, refused, waiting) is distinct from (v_problem, v_refused, v_waiting);
 end
 $$;
 

@@ -148,7 +148,9 @@ begin
     where s.source_table = v_table and s.source_id = v_id;
   if not found then
     raise exception 'public.% não guardou a instância como foi dada. %', v_table,
-        (select e.error from whatsapp_monitor.source_sync e)
+        (select coalesce(e.error, case when e.waiting > 0 then
+                  'Antes dela esperam outras linhas; tente de novo em alguns minutos.' end)
+         from whatsapp_monitor.source_sync e)
       using errcode = '22023',
             hint = 'Nada foi gravado. Veja se um gatilho da tabela muda a linha e tente de novo.';
   end if;

@@ -220,9 +220,10 @@ $$;
 -- ------------------------------------------------------------------------------------------------
 
 -- Removes what is older than the settings keep, some thousand rows of each kind at a time. An outage
--- that goes on is kept however old it is.
+-- that goes on is kept however old it is. Answers whether there may be more.
+drop function if exists whatsapp_monitor.clean_up();
 create or replace function whatsapp_monitor.clean_up()
-returns void
+returns boolean
 language plpgsql
 set search_path = ''
 set timezone = 'UTC'
@@ -232,6 +233,9 @@ declare
   v_history timestamptz;
   v_ledger  timestamptz;
   v_message timestamptz;
+  v_kind    record;
+  v_count   integer;
+  v_more    boolean := false;
 begin
   select clock_timestamp() - make_interval(days => t.history_days),
          clock_timestamp() - make_interval(days => t.ledger_days),
@@ -239,55 +243,56 @@ begin
   into strict v_history, v_ledger, v_message
   from whatsapp_monitor.settings t;
 
-  delete from whatsapp_monitor.status_changes c
-  where c.id in (select id from whatsapp_monitor.status_changes
-                 where at < v_history limit c_batch);
-  delete from whatsapp_monitor.outages o
-  where o.id in (select id from whatsapp_monitor.outages
-                 where ended_at < v_history limit c_batch);
-  delete from whatsapp_monitor.days d
-  where (d.instance_id, d.day) in (select instance_id, day from whatsapp_monitor.days
-                                   where day < v_history::date limit c_batch);
-  delete from whatsapp_monitor.actions a
-  where a.id in (select id from whatsapp_monitor.actions
-                 where granted_at < v_ledger limit c_batch);
-  delete from whatsapp_monitor.ticks t
-  where t.id in (select id from whatsapp_monitor.ticks k
-                 where k.started_at < v_ledger
-                   and not exists (select from whatsapp_monitor.actions a where a.tick_id = k.id)
-                 limit c_batch);
-  delete from whatsapp_monitor.refusals r
-  where (r.minute, r.source, r.why) in (select minute, source, why from whatsapp_monitor.refusals
-                                        where minute < v_ledger limit c_batch);
-  delete from whatsapp_monitor.polls p
-  where p.organization_id in (select organization_id from whatsapp_monitor.polls
-                              where checked_at < v_ledger limit c_batch);
-  -- Of these there may be more in an hour.
-  delete from whatsapp_monitor.messages m
-  where (m.instance_id, m.message_id) in (select instance_id, message_id
-                                          from whatsapp_monitor.messages
-                                          where received_at < v_message limit 10 * c_batch);
+  for v_kind in
+    select * from (values
+      ('status_changes', 't.at < $1',             v_history, c_batch),
+      ('outages',        't.ended_at < $1',       v_history, c_batch),
+      ('days',           't.day < $1::date',      v_history, c_batch),
+      ('actions',        't.granted_at < $1',     v_ledger,  c_batch),
+      ('ticks',          't.started_at < $1 and not exists (
+                            select from whatsapp_monitor.actions a where a.tick_id = t.id)',
+                                                  v_ledger,  c_batch),
+      ('refusals',       't.minute < $1',         v_ledger,  c_batch),
+      ('polls',          't.checked_at < $1',     v_ledger,  c_batch),
+      -- Of these there may be more in an hour.
+      ('messages',       't.received_at < $1',    v_message, 10 * c_batch)
+    ) as k (name, is_old, until, batch)
+  loop
+    execute format($query$
+      delete from whatsapp_monitor.%1$I d
+      where d.ctid = any (array(select t.ctid from whatsapp_monitor.%1$I t where %2$s limit $2))
+    $query$, v_kind.name, v_kind.is_old) using v_kind.until, v_kind.batch;
+    get diagnostics v_count = row_count;
+    v_more := v_more or v_count = v_kind.batch;
+  end loop;
+  return v_more;
 end
 $$;
 
--- Cleans up once an hour, by whoever comes first; it spoils nothing when it fails.
+-- Cleans up once an hour, by whoever comes first, and every minute while more is left: a hundred thousand
+-- instances leave as many days a day, and ten times as many ticks. It spoils nothing when it fails.
 create or replace function whatsapp_monitor.clean_up_if_due()
 returns void
 language plpgsql
 set search_path = ''
 as $$
+declare
+  v_more  boolean := false;
+  v_error text;
 begin
   perform from whatsapp_monitor.housekeeping
-  where cleaned_at <= clock_timestamp() - interval '1 hour'
+  where cleaned_at <= clock_timestamp() - case when more then interval '1 minute'
+                                               else interval '1 hour' end
   for update skip locked;
   if not found then
     return;
   end if;
   begin
-    perform whatsapp_monitor.clean_up();
-    update whatsapp_monitor.housekeeping set cleaned_at = clock_timestamp(), error = null;
+    v_more := whatsapp_monitor.clean_up();
   exception when others then
-    update whatsapp_monitor.housekeeping set cleaned_at = clock_timestamp(), error = sqlerrm;
+    v_error := sqlerrm;
   end;
+  update whatsapp_monitor.housekeeping
+  set cleaned_at = clock_timestamp(), more = v_more, error = v_error;
 end
 $$;

@@ -17,13 +17,15 @@ as $$
     group by i.gateway_id
   ),
   -- What others saw lately. The status alone does not tell whether the last check had an answer.
-  -- Read twice, as far as needed each time, and not once to its end.
+  -- Read twice, as far as needed each time, and not once to its end: the latest first, by an index.
+  -- That takes a time that stands still, and no join.
   seen as not materialized (
-    select i.gateway_id, i.status
+    select i.gateway_id, i.checked_at, i.status
     from whatsapp_monitor.instances i
-    cross join whatsapp_monitor.settings t
     where i.removed_at is null and i.lease_tick is distinct from tick
-      and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)
+      and i.checked_at > (
+        select statement_timestamp() - make_interval(secs => 2 * t.interval_s)
+        from whatsapp_monitor.settings t)
       and i.status <> 'misconfigured' and i.state ->> 'unanswered' is null
   )
   select coalesce(jsonb_agg(jsonb_build_object(
@@ -39,11 +41,13 @@ as $$
            'open_elsewhere', (
              select count(*) > 0
              from (select from seen s
-                   where s.gateway_id = g.id and s.status = 'connected' limit 1) o),
+                   where s.gateway_id = g.id and s.status = 'connected'
+                   order by s.checked_at desc limit 1) o),
            -- As many as could count against all that this tick holds.
            'answered_elsewhere', (
              select count(*)
-             from (select from seen s where s.gateway_id = g.id limit h.instances + 1) o),
+             from (select from seen s where s.gateway_id = g.id
+                   order by s.checked_at desc limit h.instances + 1) o),
            'state', g.state,
            'state_version', g.state_version
          )), '[]')

@@ -178,8 +178,8 @@ begin
   loop
     return query execute format($query$
       select %L, r.row ->> 'id', r.row ->> 'organization_id', m.missing
-      from public.%I c
-      cross join lateral (select to_jsonb(c) as row) r
+      -- Limited by nothing, so that each row becomes jsonb once.
+      from (select to_jsonb(c) as row from public.%I c offset 0) r
       cross join lateral (
         select string_agg(n.name, ', ') as missing from unnest($2) as n (name)
         where coalesce(btrim(r.row ->> n.name), '') = '') m
@@ -210,9 +210,12 @@ begin
   select * into strict v_sync from whatsapp_monitor.source_sync;
   check_name := 'fontes';
   ok := case when v_sync.error is not null then false
-             when v_sync.synced_at > '-infinity' then true end;
+             when v_sync.synced_at > '-infinity' and v_sync.waiting = 0 then true end;
   detail := coalesce(left(v_sync.error, 500),
-                     case when v_sync.synced_at > '-infinity'
+                     case when v_sync.waiting > 0
+                          then format('%s linha(s) novas ou alteradas esperam as próximas leituras.',
+                                      v_sync.waiting)
+                          when v_sync.synced_at > '-infinity'
                           then format('Lidas %s, sem problema.', whatsapp_monitor.ago(v_sync.synced_at))
                           else 'Ainda não foram lidas.' end);
   fix := 'select whatsapp_monitor.sync_sources(); -- depois de corrigir o que está dito ao lado';

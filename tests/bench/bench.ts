@@ -4,6 +4,8 @@
  */
 import { findPrograms } from "../stack/postgres_programs.ts";
 import { type BenchArgs, parseArgs, USAGE, UsageError } from "./args.ts";
+import { measureDatabase } from "./database.ts";
+import { databaseText } from "./database_text.ts";
 import { measureMemory, type Memory } from "./memory.ts";
 import type { Outcome } from "./outcome.ts";
 import { plan } from "./plan.ts";
@@ -65,6 +67,15 @@ async function main(): Promise<number> {
   const installed = () => findPrograms({}).then(() => true, () => false);
   if (!args.embedded && !Deno.env.has("DATABASE") && await installed()) {
     return await onServer(Deno.args);
+  }
+  if (args.database) {
+    if (!Deno.env.has("DATABASE")) {
+      console.error("bench: --database takes a Postgres server; none is installed");
+      return 1;
+    }
+    const results = await measureDatabase(args);
+    console.log(args.json ? JSON.stringify(results, null, 2) : databaseText(results));
+    return 0;
   }
   const results = await measure(args);
   console.log(args.json ? JSON.stringify(results, null, 2) : text(results));

@@ -1,13 +1,13 @@
 /**
- * `./build.sh bench --database`: what the monitor costs its database, on the server that the variable
- * DATABASE names: how that changes with the number of instances and of workers, which plans Postgres
+ * `bench --database`: what the monitor costs its database, on the server that the variable DATABASE
+ * names: how that changes with the number of instances and of workers, which plans Postgres
  * makes, and what a month leaves behind.
  */
+import type { BenchArgs } from "./args.ts";
 import { measureMonth, type Month } from "./database_growth.ts";
 import { explainTick, type Plan } from "./database_plans.ts";
 import { type Project, startProject } from "./database_project.ts";
 import { record, type Samples } from "./database_recording.ts";
-import { databaseText } from "./database_text.ts";
 import {
   type Crowd,
   measureCrowd,
@@ -16,13 +16,6 @@ import {
   type Seldom,
   type Share,
 } from "./database_ticks.ts";
-
-const USAGE = `Usage: database.ts [--json] [--quick] [--only PART,…]
-
-  --json        one JSON object instead of tables
-  --quick       fewer instances and rounds, to see that it works
-  --only PART   sizes, workers, growth`;
-const USAGE_STATUS = 2;
 
 /** How much is measured. */
 interface Extent {
@@ -48,8 +41,6 @@ const QUICK: Extent = {
   month: { size: 200, rounds_a_day: 2 },
 };
 
-const PARTS = ["sizes", "workers", "growth"] as const;
-
 /** All that was measured, as `--json` prints it. */
 export interface DatabaseResults {
   server: string;
@@ -73,7 +64,10 @@ async function withProject<T>(size: number, work: (project: Project) => Promise<
   }
 }
 
-async function measure(parts: string[], extent: Extent): Promise<DatabaseResults> {
+/** Measures all of it, or the parts that were asked for. */
+export async function measureDatabase({ quick, only }: BenchArgs): Promise<DatabaseResults> {
+  const extent = quick ? QUICK : WHOLE;
+  const has = (part: string) => only.length === 0 || only.includes(part);
   const samples = await record();
   const results: DatabaseResults = {
     server: "",
@@ -84,12 +78,12 @@ async function measure(parts: string[], extent: Extent): Promise<DatabaseResults
     workers: [],
     month: null,
   };
-  if (parts.includes("sizes")) {
+  if (has("sizes")) {
     for (const size of extent.sizes) {
       await withProject(size, (project) => measureSize(project, samples, extent.ticks, results));
     }
   }
-  if (parts.includes("workers")) {
+  if (has("workers")) {
     const { size, rounds } = extent.crowd;
     await withProject(size, async (project) => {
       for (const workers of extent.workers) {
@@ -98,7 +92,7 @@ async function measure(parts: string[], extent: Extent): Promise<DatabaseResults
       }
     });
   }
-  if (parts.includes("growth")) {
+  if (has("growth")) {
     const { size, rounds_a_day } = extent.month;
     results.month = await withProject(
       size,
@@ -124,28 +118,3 @@ async function measureSize(
 function tell(line: string): void {
   console.error(`bench: ${line}`);
 }
-
-async function main(args: string[]): Promise<number> {
-  let json = false;
-  let extent = WHOLE;
-  let parts: string[] = [...PARTS];
-  for (let n = 0; n < args.length; n++) {
-    if (args[n] === "--json") json = true;
-    else if (args[n] === "--quick") extent = QUICK;
-    else if (args[n] === "--only") parts = (args[++n] ?? "").split(",");
-    else parts = [""];
-  }
-  if (parts.some((part) => !PARTS.some((each) => each === part))) {
-    console.error(USAGE);
-    return USAGE_STATUS;
-  }
-  if (!Deno.env.has("DATABASE")) {
-    console.error("DATABASE names no server; see tests/stack/postgres_server.ts");
-    return 1;
-  }
-  const results = await measure(parts, extent);
-  console.log(json ? JSON.stringify(results) : databaseText(results));
-  return 0;
-}
-
-if (import.meta.main) Deno.exit(await main(Deno.args));

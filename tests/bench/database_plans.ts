@@ -30,6 +30,24 @@ export interface Plan {
   readings: Reading[];
 }
 
+/** A tick that reads more rows than this for each of its instances reads what it does not need. */
+const MANY_ROWS = 10;
+
+/** Readings that a tick should not need: all of a large table, or many rows of it. */
+export function excessive({ readings, instances }: Plan): Reading[] {
+  return readings.filter(({ rows }) => rows > MANY_ROWS * instances);
+}
+
+/** How each table was read in all: through which index, or from end to end, and how many rows. */
+export function accesses({ readings }: Plan): Pick<Reading, "table" | "how" | "index" | "rows">[] {
+  const all = new Map<string, Pick<Reading, "table" | "how" | "index" | "rows">>();
+  for (const { table, how, index, rows } of readings) {
+    const key = `${table} ${index ?? how}`;
+    all.set(key, { table, how, index, rows: rows + (all.get(key)?.rows ?? 0) });
+  }
+  return [...all.values()].sort((a, b) => b.rows - a.rows);
+}
+
 /** A node of a plan, as `explain (format json)` gives it. */
 interface Node {
   "Node Type": string;
@@ -94,7 +112,8 @@ export async function explainTick(project: Project, samples: Samples): Promise<P
   }
 }
 
-function plan(call: string, size: number, instances: number, notices: string[]): Plan {
+/** The plan of a call, from what auto_explain said while it ran. */
+export function plan(call: string, size: number, instances: number, notices: string[]): Plan {
   const statements = notices.flatMap((notice) => {
     const json = notice.match(/plan:\s*(\{.*\})\s*$/s)?.[1];
     return json ? [JSON.parse(json) as { "Query Text": string; Plan: Node }] : [];

@@ -1,29 +1,37 @@
 /** What the function itself sends to the database in a tick, as samples for many more. */
 import assert from "node:assert/strict";
 import { anotherEdge, inWorld } from "../outside/support.ts";
+import { startLife } from "./life.ts";
 
-/** A result of `finish_tick`, as the function sends it. */
+/** What `finish_tick` is told of one instance, as the function tells it. */
 // deno-lint-ignore no-explicit-any -- whatever it sends
 export type Result = Record<string, any>;
 
-/** Requests of one tick in which nothing was new. */
+/** What the function says in a tick once it knows its instances. */
 export interface Samples {
   /** Which Postgres that was. */
   server: string;
   begin: Record<string, unknown>;
   finish: Record<string, unknown>;
-  /** What it said of one that is open. */
-  open: Result;
-  /** And of one that waits for a person. */
+  /** Of one that is open as it was: what goes into `settled`, and not into `results`. */
+  settled: Result;
+  /** Of one that is open, and at whose webhook it has looked. */
+  looked: Result;
+  /** Of one that is open, and whose socket it has looked for. */
+  probed: Result;
+  /** Of one that waits for a person. */
   down: Result;
 }
 
-/** After so many nothing is new any more: the outage is confirmed, the webhook looked at. */
-const TICKS = 8;
+/** After so many nothing is new any more: the outage is confirmed, the profile known. */
+const TICKS_UNTIL_KNOWN = 8;
+/** In so many each look has come at least once. */
+const TICKS = TICKS_UNTIL_KNOWN + 20;
 
-/** Lets the function watch two instances for a while and listens to what it says. */
+/** Lets the function watch two instances for a while, as in life, and listens to what it says. */
 export async function record(): Promise<Samples> {
-  const last: Record<string, Record<string, unknown>> = {};
+  const begins: Record<string, unknown>[] = [];
+  const finishes: Record<string, unknown>[] = [];
   let server = "";
   await inWorld(async (world) => {
     const [{ version }] = await world.database.query<{ version: string }>("select version()");
@@ -32,13 +40,15 @@ export async function record(): Promise<Samples> {
     world.gateway.set("down", "logged_out");
     await world.watch("open");
     await world.watch("down");
+    await world.set({ webhook_policy: "manage" });
+    const pass = await startLife(world.database);
     const listener = Deno.serve(
       { hostname: "127.0.0.1", port: 0, onListen() {} },
       async (request) => {
         const { pathname } = new URL(request.url);
         const body = await request.text();
-        const fn = pathname.match(/whatsapp_monitor_(begin|finish)_tick$/)?.[1];
-        if (fn) last[fn] = JSON.parse(body).request;
+        if (pathname.endsWith("_begin_tick")) begins.push(JSON.parse(body).request);
+        if (pathname.endsWith("_finish_tick")) finishes.push(JSON.parse(body).request);
         const { method, headers } = request;
         return await fetch(world.url + pathname, { method, headers, body });
       },
@@ -46,7 +56,7 @@ export async function record(): Promise<Samples> {
     const edge = await anotherEdge({ ...world, url: `http://127.0.0.1:${listener.addr.port}` });
     try {
       for (let tick = 0; tick < TICKS; tick++) {
-        await world.makeDue();
+        await pass();
         const answer = await fetch(`${edge.url}/rendizy-server/whatsapp/monitor/start`, {
           method: "POST",
           headers: { "x-monitor-token": world.token, "user-agent": "pg_net/0.20.4" },
@@ -59,17 +69,21 @@ export async function record(): Promise<Samples> {
       await listener.shutdown();
     }
   });
-  const results = last.finish.results as Result[];
-  const one = (status: string) => {
-    const result = results.find((each) => each.status === status);
-    assert.ok(result, `nothing was said of the one that is ${status}: ${JSON.stringify(results)}`);
-    return result;
+  const late = finishes.slice(TICKS_UNTIL_KNOWN);
+  const results = late.flatMap(({ results }) => results as Result[]);
+  const settled = late.flatMap(({ settled }) => settled as Result[]);
+  const last = (what: string, of: Result[], is: (each: Result) => boolean = () => true) => {
+    const found = of.findLast(is);
+    assert.ok(found, `nothing was said of one that is ${what}: ${JSON.stringify(results)}`);
+    return found;
   };
   return {
     server,
-    begin: last.begin,
-    finish: last.finish,
-    open: one("connected"),
-    down: one("waiting_qr"),
+    begin: begins.at(-1)!,
+    finish: finishes.at(-1)!,
+    settled: last("settled", settled),
+    looked: last("looked at", results, (each) => each.status === "connected" && each.webhook),
+    probed: last("probed", results, (each) => each.status === "connected" && !each.webhook),
+    down: last("down", results, (each) => each.status === "waiting_qr"),
   };
 }

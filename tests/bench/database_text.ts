@@ -1,12 +1,9 @@
 /** What the database costs, as text. */
 import type { DatabaseResults } from "./database.ts";
 import type { Month } from "./database_growth.ts";
-import type { Plan, Reading } from "./database_plans.ts";
+import { accesses, excessive, type Plan, type Reading } from "./database_plans.ts";
 import type { Crowd, Seldom, Share } from "./database_ticks.ts";
 import { grid, short, shown } from "./figures.ts";
-
-/** A statement that reads fewer rows than this for each instance of a tick reads few. */
-const MANY_ROWS = 10;
 
 /** Everything that was measured, for people. */
 export function databaseText(results: DatabaseResults): string {
@@ -43,35 +40,40 @@ function shares(ticks: Share[]): string {
 }
 
 function planned(plans: Plan[]): string {
-  const head = ["instances", "", "pages an instance", "rows read, for each instance, where many"];
+  const head = ["instances", "", "pages an instance", "too many rows an instance"];
   const rows = plans.map((plan) => [
     String(plan.size),
     plan.call,
     short(plan.pages / plan.instances),
-    notable(plan).join("; ") || "–",
+    [...new Set(excessive(plan).map((each) => access(each, plan)))].join("; ") || "none",
   ]);
-  return `What a tick reads\n${grid([head, ...rows])}`;
+  const most = Math.max(...plans.map(({ size }) => size));
+  const whole = plans.filter(({ size }) => size === most).map((plan) =>
+    `  ${plan.call} of ${plan.size} reads, in rows an instance:\n` +
+    accesses(plan).map((each) => `    ${access(each, plan)}`).join("\n")
+  );
+  return [`What a tick reads\n${grid([head, ...rows])}`, ...whole].join("\n");
 }
 
-/** Readings that a tick should not need: all of a table, or many rows of it. */
-function notable({ readings, instances }: Plan): string[] {
-  const many = readings.filter(({ rows }) => rows > MANY_ROWS * instances);
-  const what = ({ table, how, index, rows }: Reading) =>
-    `${table} ${short(rows / instances)} (${index ?? how})`;
-  return [...new Set(many.map(what))];
-}
+type Access = Pick<Reading, "table" | "how" | "index" | "rows">;
+
+const access = ({ table, how, index, rows }: Access, { instances }: Plan) =>
+  `${table} ${short(rows / instances)} (${index ?? how})`;
 
 function asked(seldom: Seldom[]): string {
   const head = [
-    ...["instances", "sync_sources: all new", "nothing new"],
-    ...["checklist", "status of all", "report of all"],
+    ...["instances", "sync_sources: all new", "times", "nothing new"],
+    ...["clean_up", "checklist", "status of all", "report of all"],
   ];
   const rows = seldom.map((each) => [
     String(each.size),
-    short(each.first_sync_ms),
-    ...[each.unchanged_sync_ms, each.checklist_ms, each.status_ms, each.report_ms].map(shown),
+    shown(each.sync_ms),
+    String(each.syncs),
+    ...[each.unchanged_sync_ms, each.clean_up_ms].map(shown),
+    ...[each.checklist_ms, each.status_ms, each.report_ms].map(shown),
   ]);
-  return `What reads everything, in milliseconds\n${grid([head, ...rows])}`;
+  return "What is done seldom, in milliseconds: sync_sources takes in so many rows each time, and\n" +
+    "clean_up removes 5000 days and as many ticks\n" + grid([head, ...rows]);
 }
 
 function crowds(workers: Crowd[]): string {
@@ -93,20 +95,30 @@ function crowds(workers: Crowd[]): string {
 
 function grown(month: Month): string {
   const kb = (bytes: number) => short(bytes / 1024);
-  const head = ["", "rows", "kB", "of indexes kB", "updates", "HOT", "dead/row at most", "vacuums"];
+  const head = [
+    ...["", "rows", "kB", "of indexes kB", "kB after half"],
+    ...["updates", "HOT", "dead/row at most", "vacuums"],
+  ];
   const rows = month.tables.map((each) => [
     each.table,
-    ...[each.rows].map(String),
-    kb(each.table_bytes),
-    kb(each.index_bytes),
+    String(each.rows),
+    ...[each.table_bytes + each.index_bytes, each.index_bytes, each.bytes_half].map(kb),
     String(each.updates),
     each.updates > 0 ? `${short(each.hot_share * 100)} %` : "–",
     short(each.dead_per_row),
     String(each.vacuums),
   ]);
-  return `A month of ${month.size} instances, ${month.rounds_played} rounds played\n` +
-    `${grid([head, ...rows])}\n` +
-    `  for each instance: history ${kb(month.history_bytes_per_instance)} kB a month, ` +
-    `state ${kb(month.standing_bytes_per_instance)} kB; the ledger in all ` +
-    `${kb(month.ledger_bytes)} kB`;
+  const { size, history_bytes_per_day: day } = month;
+  const ticks = month.rounds_a_day * (Math.ceil(size / 200) + 1);
+  return `A month of ${size} instances, ${month.rounds_played} rounds played; history is kept for ` +
+    `${month.history_days} days, the ledger for ${month.ledger_days}\n${grid([head, ...rows])}\n` +
+    [
+      `larger after the month than after half of it: ${month.grown.join(", ") || "none"}`,
+      `left by clean-up, which took ${shown(month.clean_up_ms)} ms: ` +
+      (month.left_over ? "what is too old" : "nothing that is too old"),
+      `for each instance: state ${kb(month.standing_bytes)} kB; history ${kb(day)} kB a day, ` +
+      `${kb(90 * day)} kB in the 90 days of history_days`,
+      `of ${ticks} ticks a day, of ${short(month.ledger_bytes_per_tick)} bytes, the 7 of ` +
+      `ledger_days: ${short(7 * ticks * month.ledger_bytes_per_tick / 1024 ** 2)} MB`,
+    ].map((line) => `  ${line}`).join("\n");
 }

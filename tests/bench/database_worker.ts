@@ -18,8 +18,8 @@ export interface Tick {
   finish: Cost;
 }
 
-/** What a tick finds out about an instance. */
-export type Finding = (samples: Samples, id: number) => Result;
+/** What a tick finds out about an instance, which has this place among those that it holds. */
+export type Finding = (samples: Samples, id: number, place: number) => Result;
 
 /** Calls of functions over one connection. */
 export class Worker {
@@ -64,13 +64,16 @@ export class Worker {
   ending(begun: Begun, find: Finding, at_ms?: number): Record<string, unknown> {
     const { finish } = this.#samples;
     const [gateway] = finish.gateways as Record<string, unknown>[];
+    const results: Result[] = [];
+    const settled: Result[] = [];
+    for (const [place, { id, fence, version }] of begun.instances.entries()) {
+      const found = find(this.#samples, id, place);
+      const list = found === this.#samples.settled ? settled : results;
+      list.push({ ...found, ...{ id, fence, version, checked_ms: at_ms ?? begun.now_ms } });
+    }
     return {
       ...finish,
-      tick_id: begun.tick_id,
-      results: begun.instances.map(({ id, fence, version }) => ({
-        ...find(this.#samples, id),
-        ...{ id, fence, version, checked_ms: at_ms ?? begun.now_ms },
-      })),
+      ...{ tick_id: begun.tick_id, results, settled },
       gateways: begun.gateways.map(({ url }) => ({ ...gateway, url })),
     };
   }
@@ -85,6 +88,11 @@ export class Worker {
     );
     const wall_us = (performance.now() - start) * 1000;
     return { text, cost: { wall_us, cpu_us: this.#cpu_us() - cpu } };
+  }
+
+  /** Lets the server know by now what was done here, which it would be told within seconds. */
+  async tell(): Promise<void> {
+    await this.#database.query("select pg_stat_force_next_flush()");
   }
 
   #cpu_us(): number {

@@ -13,6 +13,7 @@ const cells = (line: string) => planned(line).groups.flatMap(({ cells }) => cell
 Deno.test("bench arguments: what they mean", () => {
   const none = {
     help: false,
+    database: false,
     json: false,
     quick: false,
     full: false,
@@ -40,6 +41,10 @@ Deno.test("bench arguments: what they mean", () => {
       contestants: ["ours", "floor"],
     },
   );
+  assert.deepEqual(parse("--only sizes --only growth --database --quick --json"), {
+    ...none,
+    ...{ database: true, quick: true, json: true, only: ["sizes", "growth"] },
+  });
 });
 
 Deno.test("bench arguments: what is wrong with them", () => {
@@ -55,6 +60,11 @@ Deno.test("bench arguments: what is wrong with them", () => {
       ["--set a", /--set cannot be a/],
       ["--set a=x", /--set cannot be a=x/],
       ["--contestant me", /--contestant cannot be me/],
+      ["--only sizes", /--only cannot be sizes/],
+      ["--database --only start", /--only cannot be start/],
+      ["--rounds 3 --database", /--rounds does not go with --database/],
+      ["--database --full", /--full does not go with --database/],
+      ["--database more", /unknown option: more/],
     ] as [string, RegExp][]
   ) {
     assert.throws(() => parse(line), (error) => {
