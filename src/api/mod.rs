@@ -25,6 +25,7 @@ pub mod start;
 pub mod status;
 pub mod webhook;
 
+use futures_util::future::LocalBoxFuture;
 use js_sys::{Function, Promise};
 use wasm_bindgen::JsValue;
 use web_sys::{Request, Url};
@@ -107,18 +108,17 @@ async fn reply(
         environment,
         wait_until,
     };
-    let reply = match resource {
-        Resource::Start => start::answer(&context).await,
-        Resource::Status => status::answer(&context).await,
-        Resource::Health => health::answer(&context).await,
-        Resource::Poll => poll::answer(&context, Form::Frontend).await,
-        Resource::ChannelPoll | Resource::ChatPoll => poll::answer(&context, Form::Chat).await,
-        Resource::Drill => drill::answer(&context).await,
-        Resource::Webhook => {
-            let path = context.url.pathname();
-            webhook::answer(&context, route::event(&path)).await
-        }
+    // In a box each: what is compiled for the first request is its own, and not that of all.
+    let answer: LocalBoxFuture<'_, Reply> = match resource {
+        Resource::Start => Box::pin(start::answer(&context)),
+        Resource::Status => Box::pin(status::answer(&context)),
+        Resource::Health => Box::pin(health::answer(&context)),
+        Resource::Poll => Box::pin(poll::answer(&context, Form::Frontend)),
+        Resource::ChannelPoll | Resource::ChatPoll => Box::pin(poll::answer(&context, Form::Chat)),
+        Resource::Drill => Box::pin(drill::answer(&context)),
+        Resource::Webhook => Box::pin(webhook::answer(&context)),
     };
+    let reply = answer.await;
     if method == Method::Head {
         reply.without_body()
     } else {

@@ -19,6 +19,7 @@ use super::Context;
 use super::auth::{digest, has_the_shape_of_a_token};
 use super::body;
 use super::reply::Reply;
+use super::route;
 use super::start::unavailable;
 use crate::gateway::evolution::event::{self, Kind};
 use crate::gateway::evolution::message;
@@ -36,14 +37,14 @@ const LIMITS: body::Limits = body::Limits {
     timeout_ms: 15_000,
 };
 
-/// Takes an event. `suffix` is its name, where the gateway was told to put that into the path.
-pub async fn answer(context: &Context<'_>, suffix: Option<&str>) -> Reply {
-    match take(context, suffix).await {
+/// Takes an event.
+pub async fn answer(context: &Context<'_>) -> Reply {
+    match take(context).await {
         Ok(reply) | Err(reply) => reply,
     }
 }
 
-async fn take(context: &Context<'_>, suffix: Option<&str>) -> Result<Reply, Reply> {
+async fn take(context: &Context<'_>) -> Result<Reply, Reply> {
     // The URL where the gateway's version sends no headers.
     let secret = context
         .header(SECRET)
@@ -52,7 +53,9 @@ async fn take(context: &Context<'_>, suffix: Option<&str>) -> Result<Reply, Repl
         .ok_or_else(unauthorized)?;
     let text = text(context).await?;
     let body = object(&text)?;
-    let delivery = event::parse(&body, suffix);
+    // Its name is there where the gateway was told to put it into the path.
+    let path = context.url.pathname();
+    let delivery = event::parse(&body, route::event(&path));
     let messages = match delivery.kind {
         Kind::MessagesUpsert => message::messages(&body, &secret),
         _ => Vec::new(),
