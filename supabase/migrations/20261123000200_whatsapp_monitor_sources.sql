@@ -7,14 +7,12 @@
 -- Small helpers
 -- ------------------------------------------------------------------------------------------------
 
--- Milliseconds since the Unix epoch, the form in which moments leave the database.
+-- Milliseconds since the Unix epoch, the form in which moments leave the database. Its names are
+-- resolved here and now, so that it needs no search path and becomes part of whatever calls it.
 create or replace function whatsapp_monitor.epoch_ms(moment timestamptz)
 returns bigint
-language sql immutable strict parallel safe
-set search_path = ''
-as $$
-  select floor(extract(epoch from moment) * 1000)::bigint
-$$;
+language sql stable parallel safe
+return floor(extract(epoch from moment) * 1000)::bigint;
 
 -- One spelling per gateway: no blanks around, scheme and host in lower case, no default port, no
 -- slash at the end. Where a URL may hold a secret (a user and password, a query), that is masked:

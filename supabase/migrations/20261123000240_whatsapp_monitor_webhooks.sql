@@ -112,33 +112,35 @@ $$;
 -- What a tick is given, and gives back
 -- ------------------------------------------------------------------------------------------------
 
--- What a tick is given of the webhook of an instance that it holds; own_url and own_events are what the
--- user's tables say of it.
-create or replace function whatsapp_monitor.webhook_claim(
-  instance bigint, own_url text, own_events jsonb)
-returns jsonb
+-- What a tick is given of the webhooks of these instances, but for what the user's tables say of them.
+drop function if exists whatsapp_monitor.webhook_claim(bigint, text, jsonb);
+create or replace function whatsapp_monitor.webhook_claims(instance_ids bigint[])
+returns table (instance_id bigint, claim jsonb)
 language sql stable
 set search_path = ''
 as $$
-  select jsonb_build_object(
+  with sets as (
+    select a.instance_id,
+           jsonb_agg(jsonb_build_object(
+             'id', a.id,
+             'granted_ms', whatsapp_monitor.epoch_ms(a.granted_at),
+             'occasion', a.grounds,
+             'verdict', a.verdict) order by a.granted_at, a.id) as sets
+    from whatsapp_monitor.actions a
+    where a.instance_id = any (instance_ids) and a.kind = 'webhook_set'
+      and a.granted_at > clock_timestamp() - interval '2 hours'
+    group by a.instance_id
+  )
+  select w.instance_id, jsonb_build_object(
     'secret', w.secret,
-    'own_url', nullif(btrim(own_url), ''),
-    'own_events', coalesce(own_events, '[]'),
     'memory', w.memory,
     'storm_until_ms', whatsapp_monitor.epoch_ms(w.storm_until),
     'last_event_ms', whatsapp_monitor.epoch_ms(w.last_event_at),
     'last_connecting_ms', whatsapp_monitor.epoch_ms(w.last_connecting_at),
-    'sets', coalesce((
-      select jsonb_agg(jsonb_build_object(
-               'id', a.id,
-               'granted_ms', whatsapp_monitor.epoch_ms(a.granted_at),
-               'occasion', a.grounds,
-               'verdict', a.verdict) order by a.granted_at, a.id)
-      from whatsapp_monitor.actions a
-      where a.instance_id = instance and a.kind = 'webhook_set'
-        and a.granted_at > clock_timestamp() - interval '2 hours'), '[]'))
+    'sets', coalesce(s.sets, '[]'))
   from whatsapp_monitor.webhooks w
-  where w.instance_id = instance
+  left join sets s on s.instance_id = w.instance_id
+  where w.instance_id = any (instance_ids)
 $$;
 
 -- Keeps what looks at webhooks came to. Called with the results of finish_tick, once they are written.

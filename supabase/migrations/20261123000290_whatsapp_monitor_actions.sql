@@ -4,23 +4,25 @@
 -- What was done so far
 -- ------------------------------------------------------------------------------------------------
 
--- The actions on an instance that still matter to what is done next, oldest first: as many as any
--- budget counts.
-create or replace function whatsapp_monitor.attempts_of(instance bigint)
-returns jsonb
+-- The actions on these instances that still matter to what is done next, oldest first: as many as any
+-- budget counts. An instance without any is left out.
+drop function if exists whatsapp_monitor.attempts_of(bigint);
+create or replace function whatsapp_monitor.attempts_on(instance_ids bigint[])
+returns table (instance_id bigint, attempts jsonb)
 language sql stable
 set search_path = ''
 as $$
-  select coalesce(jsonb_agg(jsonb_build_object(
+  select a.instance_id, jsonb_agg(jsonb_build_object(
            'id', a.id,
            'action', a.kind,
            'grounds', a.grounds,
            'granted_ms', whatsapp_monitor.epoch_ms(a.granted_at),
            'verdict', a.verdict
-         ) order by a.granted_at, a.id), '[]')
+         ) order by a.granted_at, a.id)
   from whatsapp_monitor.actions a
-  where a.instance_id = instance and a.kind in ('connect', 'restart')
+  where a.instance_id = any (instance_ids) and a.kind in ('connect', 'restart')
     and a.granted_at > clock_timestamp() - interval '6 hours'
+  group by a.instance_id
 $$;
 
 -- The last action on an instance, as people are shown it; null where there was none.

@@ -105,6 +105,9 @@ as $$
     from whatsapp_monitor.instances i
     join whatsapp_monitor.gateways g on g.id = i.gateway_id
     where i.lease_tick = tick and i.lease_until > clock_timestamp()
+  ),
+  ids (ids) as (
+    select array_agg(id) from held
   )
   select coalesce(jsonb_agg(jsonb_build_object(
            'id', h.id,
@@ -116,13 +119,15 @@ as $$
            'version', h.version,
            'state', h.state,
            'settled_ms', whatsapp_monitor.epoch_ms(h.settled_at),
-           'attempts', whatsapp_monitor.attempts_of(h.id),
-           'webhook', case when t.webhook_policy <> 'off'
-                           then whatsapp_monitor.webhook_claim(h.id, c.webhook_url, c.webhook_events)
-                      end
+           'attempts', coalesce(a.attempts, '[]'),
+           'webhook', case when t.webhook_policy <> 'off' then w.claim || jsonb_build_object(
+                             'own_url', nullif(btrim(c.webhook_url), ''),
+                             'own_events', coalesce(c.webhook_events, '[]')) end
          ) order by h.due_before, h.checked_at nulls first, h.id), '[]')
   from held h
-  join whatsapp_monitor.credentials((select array_agg(id) from held)) c on c.instance_id = h.id
+  join whatsapp_monitor.credentials((select ids from ids)) c on c.instance_id = h.id
+  left join whatsapp_monitor.attempts_on((select ids from ids)) a on a.instance_id = h.id
+  left join whatsapp_monitor.webhook_claims((select ids from ids)) w on w.instance_id = h.id
   cross join whatsapp_monitor.settings t
 $$;
 
@@ -214,7 +219,9 @@ begin
     get diagnostics v_claimed = row_count;
     if v_settings.webhook_policy <> 'off' then
       insert into whatsapp_monitor.webhooks (instance_id)
-      select i.id from whatsapp_monitor.instances i where i.lease_tick = v_tick
+      select i.id from whatsapp_monitor.instances i
+      where i.lease_tick = v_tick
+        and not exists (select from whatsapp_monitor.webhooks w where w.instance_id = i.id)
       on conflict do nothing;
     end if;
     update whatsapp_monitor.ticks
