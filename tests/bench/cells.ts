@@ -23,7 +23,16 @@ export const CELLS: Cell[] = [1, 100, 1_000, 10_000].flatMap((instances) =>
 /** What the monitor asks a gateway at a time. */
 export const CONCURRENCY = 16;
 
-/** How long a sweep takes at the least. */
-export function idealMs({ instances, latency_ms }: Cell): number {
-  return Math.ceil(instances / CONCURRENCY) * latency_ms;
+/** The budget of a trigger's ticks. */
+const BUDGET_MS = 20_000;
+
+/** How many checks a sweep makes: all, or as many as a trigger has time for, several ticks of them. */
+export function checksPerSweep({ instances, latency_ms }: Cell): number {
+  if (latency_ms === 0) return instances;
+  return Math.min(instances, Math.floor(BUDGET_MS / latency_ms) * CONCURRENCY);
+}
+
+/** How long so many checks take at the least. */
+export function idealMs({ latency_ms }: Cell, checks: number): number {
+  return Math.ceil(checks / CONCURRENCY) * latency_ms;
 }

@@ -11,6 +11,8 @@ export type Name = typeof NAMES[number];
 
 /** One sweep, measured; each figure for one instance unless it says otherwise. */
 export interface Sweep {
+  /** How many were made. */
+  checks: number;
   cpu_ms: number;
   /** For the whole sweep. */
   wall_ms: number;
@@ -91,9 +93,12 @@ function compare(cell: Cell, name: Name, sweeps: Map<Name, Sweep[]>): Ratios {
     const others = sweeps.get(rival);
     if (others) ratios[rival] = ratio(cpu(own), cpu(others));
   }
-  const ideal = idealMs(cell);
-  if (ideal > 0) {
-    ratios.wall = spread(own.map(({ wall_ms, database_ms }) => (wall_ms - database_ms) / ideal));
+  if (cell.latency_ms > 0) {
+    ratios.wall = spread(
+      own.map(({ wall_ms, database_ms, checks }) =>
+        (wall_ms - database_ms) / idealMs(cell, checks)
+      ),
+    );
   }
   return ratios;
 }

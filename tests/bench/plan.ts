@@ -1,6 +1,6 @@
 /** Which cells are played, how often, and why others are not. Pure. */
 import type { BenchArgs } from "./args.ts";
-import { type Cell, cellName, CELLS, idealMs } from "./cells.ts";
+import { type Cell, cellName, CELLS, checksPerSweep, idealMs } from "./cells.ts";
 import { type Name, NAMES } from "./outcome.ts";
 
 /** What one run does. */
@@ -14,8 +14,6 @@ export interface Plan {
   memory_ticks: number;
 }
 
-/** The budget of a trigger's ticks. */
-const BUDGET_MS = 20_000;
 /** A round of three times as long as this, for the original, takes minutes. */
 const PATIENCE_MS = 5_000;
 const ROUNDS = 5;
@@ -32,9 +30,9 @@ export function plan({ quick, full, only, contestants, rounds }: BenchArgs): Pla
     const name = cellName(cell);
     if (only.length > 0) return named(name);
     if (quick) return name === "1@0";
-    const why = reason(cell, full);
-    if (why) left_out.push({ name, why });
-    return !why;
+    if (full || leastMs(cell) <= PATIENCE_MS) return true;
+    left_out.push({ name, why: "takes minutes; with --full" });
+    return false;
   });
   const groups = [1, 100, 1_000, 10_000].flatMap((instances) =>
     [true, false].map((slow) => ({
@@ -52,15 +50,10 @@ export function plan({ quick, full, only, contestants, rounds }: BenchArgs): Pla
   };
 }
 
-function isSlow(cell: Cell): boolean {
-  return idealMs(cell) > PATIENCE_MS || cell.one_percent || cell.instances >= 10_000;
+function leastMs(cell: Cell): number {
+  return idealMs(cell, checksPerSweep(cell));
 }
 
-function reason(cell: Cell, full: boolean): string | null {
-  const ideal = idealMs(cell);
-  if (ideal > 5 * BUDGET_MS) return `takes ${ideal / 1000} s at the least, of a budget of 20 s`;
-  if (full || ideal <= PATIENCE_MS) return null;
-  return ideal > BUDGET_MS
-    ? `takes ${ideal / 1000} s at the least: several triggers; with --full`
-    : "takes minutes; with --full";
+function isSlow(cell: Cell): boolean {
+  return leastMs(cell) > PATIENCE_MS || cell.one_percent || cell.instances >= 10_000;
 }

@@ -12,7 +12,7 @@ export interface Work {
   max_bytes: number;
 }
 
-/** A function that sweeps once for each `POST /run`; `sweep` gives how many instances are open. */
+/** A function that sweeps once for each `POST /run`, over as many as it names; `sweep` gives how many are open. */
 export function sweeper(
   sweep: (work: Work) => Promise<number>,
 ): (request: Request) => Promise<Response> {
@@ -22,7 +22,8 @@ export function sweeper(
       work = await request.json();
       return new Response("ok");
     }
-    return Response.json({ open: await sweep(work!) });
+    const names = work!.names.slice(0, await request.json());
+    return Response.json({ open: await sweep({ ...work!, names }) });
   };
 }
 

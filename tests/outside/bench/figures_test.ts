@@ -42,6 +42,7 @@ const CELL = { instances: 100, one_percent: false, latency_ms: 50 };
 /** The sweeps of contestants whose CPU is this, in each round. */
 function sweeps(cpu_ms: Partial<Record<Name, number[]>>): Map<Name, Sweep[]> {
   const rest = {
+    checks: 100,
     wall_ms: 500,
     peak_mb: 100,
     gateway_requests: 1,
