@@ -317,6 +317,14 @@ create table if not exists whatsapp_monitor.source_sync (
 comment on table whatsapp_monitor.source_sync is
   'When the sources were last read, and what went wrong then.';
 
+alter table whatsapp_monitor.source_sync
+  add column if not exists refused bigint not null default 0,
+  add column if not exists waiting bigint not null default 0;
+comment on column whatsapp_monitor.source_sync.refused is
+  'Rows that do not count, because an instance is another organization''s.';
+comment on column whatsapp_monitor.source_sync.waiting is
+  'Rows that are new or have changed, and that a later reading takes in: each takes in so many.';
+
 insert into whatsapp_monitor.source_sync default values on conflict do nothing;
 
 -- ------------------------------------------------------------------------------------------------
@@ -368,6 +376,11 @@ create table if not exists whatsapp_monitor.housekeeping (
 );
 comment on table whatsapp_monitor.housekeeping is
   'When old rows were last removed, and what went wrong then.';
+
+alter table whatsapp_monitor.housekeeping
+  add column if not exists more boolean not null default false;
+comment on column whatsapp_monitor.housekeeping.more is
+  'Whether some were left, which are removed within minutes.';
 
 insert into whatsapp_monitor.housekeeping default values on conflict do nothing;
 
@@ -428,14 +441,12 @@ $$;
 -- Small helpers
 -- ------------------------------------------------------------------------------------------------
 
--- Milliseconds since the Unix epoch, the form in which moments leave the database.
+-- Milliseconds since the Unix epoch, the form in which moments leave the database. Its names are
+-- resolved here and now, so that it needs no search path and becomes part of whatever calls it.
 create or replace function whatsapp_monitor.epoch_ms(moment timestamptz)
 returns bigint
-language sql immutable strict parallel safe
-set search_path = ''
-as $$
-  select floor(extract(epoch from moment) * 1000)::bigint
-$$;
+language sql stable parallel safe
+return floor(extract(epoch from moment) * 1000)::bigint;
 
 -- One spelling per gateway: no blanks around, scheme and host in lower case, no default port, no
 -- slash at the end. Where a URL may hold a secret (a user and password, a query), that is masked:
@@ -689,6 +700,10 @@ $$;
 -- memory, and has it again when it returns. Where two organizations name one instance with different
 -- keys, the one that came first has it, and the other sees nothing of it.
 --
+-- A call takes in so many rows, because whoever begins a tick waits for it: oldest first, so that who
+-- came first has the say, and what has gone after what has come, so that what has only moved never
+-- leaves. What does not count comes up each time, and must not keep anything else from its turn.
+--
 -- One statement, so one view of the user's tables. Only rows that change are locked: `on conflict do
 -- update` locks all that it meets, and those would be missing from a claim made meanwhile. What could
 -- not be read, or does not count, is kept in source_sync for people to see.
@@ -696,18 +711,30 @@ create or replace function whatsapp_monitor.sync_sources()
 returns void
 language plpgsql
 set search_path = ''
+-- The planner expects many times the rows that come: to compile for them takes longer than all else.
+set jit = off
 as $$
 declare
+  c_batch   constant integer := 10000;
   v_now     timestamptz;
+  v_limit   bigint;
   v_problem text;
+  v_refused bigint;
+  v_waiting bigint;
+  v_spans   jsonb;
 begin
   -- One at a time.
-  perform from whatsapp_monitor.source_sync for update;
+  select c_batch + y.refused into strict v_limit from whatsapp_monitor.source_sync y for update;
   v_now := clock_timestamp();
 
-  with changes as materialized (
+  with all_changes as materialized (
     select distinct on (c.source_table, c.source_id) c.*
     from whatsapp_monitor.source_changes() c
+  ),
+  changes as materialized (
+    select * from all_changes c
+    order by c.problem, c.row_digest is null, c.named_at, c.source_table, c.source_id
+    limit v_limit
   ),
   -- Many rows, few gateways: each spelling is looked at once.
   spellings as materialized (
@@ -817,7 +844,7 @@ begin
   ),
   -- In one order, so that nobody waits for us while we wait for him.
   touched as materialized (
-    select i.id, i.removed_at is not null as removed,
+    select i.id, i.removed_at is not null as removed, i.booked_at,
            exists (select from rightful r where r.instance_id = i.id) as is_named,
            exists (select from rightful r where r.instance_id = i.id and r.new_key) as new_key
     from whatsapp_monitor.instances i
@@ -827,9 +854,11 @@ begin
   ),
   retired as (
     update whatsapp_monitor.instances i
-    set removed_at = v_now
+    set removed_at = v_now, booked_at = i.checked_at
     from touched t
     where i.id = t.id and not t.is_named and not t.removed
+    returning i.id, whatsapp_monitor.kind_of_time(i.status) as kind, t.booked_at as since,
+              i.checked_at as until
   ),
   -- A tick that still holds it keeps it; as if it had never been claimed, it is due right after. The
   -- outage of one that returns ended when it left: what it has now is another one.
@@ -856,10 +885,18 @@ begin
      order by j.source_table, j.source_id
      limit 20)
   )
-  select string_agg(p.problem, E'\n' order by p.problem) into v_problem from problems p;
+  select (select string_agg(p.problem, E'\n' order by p.problem) from problems p),
+         (select count(*) from judged j where not j.counts and j.organization_id <> j.first),
+         (select count(*) from all_changes) - (select count(*) from changes),
+         -- No other check may come that books it.
+         (select jsonb_agg(to_jsonb(r)) from retired r where r.since < r.until)
+  into v_problem, v_refused, v_waiting, v_spans;
 
+  perform whatsapp_monitor.book(v_spans);
   perform whatsapp_monitor.end_outages_of_the_unwatched();
-  update whatsapp_monitor.source_sync set error = v_problem where error is distinct from v_problem;
+  update whatsapp_monitor.source_sync
+  set error = v_problem, refused = v_refused, waiting = v_waiting
+  where (error, refused, waiting) is distinct from (v_problem, v_refused, v_waiting);
 end
 $$;
 
@@ -1039,7 +1076,9 @@ begin
     where s.source_table = v_table and s.source_id = v_id;
   if not found then
     raise exception 'public.% não guardou a instância como foi dada. %', v_table,
-        (select e.error from whatsapp_monitor.source_sync e)
+        (select coalesce(e.error, case when e.waiting > 0 then
+                  'Antes dela esperam outras linhas; tente de novo em alguns minutos.' end)
+         from whatsapp_monitor.source_sync e)
       using errcode = '22023',
             hint = 'Nada foi gravado. Veja se um gatilho da tabela muda a linha e tente de novo.';
   end if;
@@ -1160,33 +1199,35 @@ $$;
 -- What a tick is given, and gives back
 -- ------------------------------------------------------------------------------------------------
 
--- What a tick is given of the webhook of an instance that it holds; own_url and own_events are what the
--- user's tables say of it.
-create or replace function whatsapp_monitor.webhook_claim(
-  instance bigint, own_url text, own_events jsonb)
-returns jsonb
+-- What a tick is given of the webhooks of these instances, but for what the user's tables say of them.
+drop function if exists whatsapp_monitor.webhook_claim(bigint, text, jsonb);
+create or replace function whatsapp_monitor.webhook_claims(instance_ids bigint[])
+returns table (instance_id bigint, claim jsonb)
 language sql stable
 set search_path = ''
 as $$
-  select jsonb_build_object(
+  with sets as (
+    select a.instance_id,
+           jsonb_agg(jsonb_build_object(
+             'id', a.id,
+             'granted_ms', whatsapp_monitor.epoch_ms(a.granted_at),
+             'occasion', a.grounds,
+             'verdict', a.verdict) order by a.granted_at, a.id) as sets
+    from whatsapp_monitor.actions a
+    where a.instance_id = any (instance_ids) and a.kind = 'webhook_set'
+      and a.granted_at > clock_timestamp() - interval '2 hours'
+    group by a.instance_id
+  )
+  select w.instance_id, jsonb_build_object(
     'secret', w.secret,
-    'own_url', nullif(btrim(own_url), ''),
-    'own_events', coalesce(own_events, '[]'),
     'memory', w.memory,
     'storm_until_ms', whatsapp_monitor.epoch_ms(w.storm_until),
     'last_event_ms', whatsapp_monitor.epoch_ms(w.last_event_at),
     'last_connecting_ms', whatsapp_monitor.epoch_ms(w.last_connecting_at),
-    'sets', coalesce((
-      select jsonb_agg(jsonb_build_object(
-               'id', a.id,
-               'granted_ms', whatsapp_monitor.epoch_ms(a.granted_at),
-               'occasion', a.grounds,
-               'verdict', a.verdict) order by a.granted_at, a.id)
-      from whatsapp_monitor.actions a
-      where a.instance_id = instance and a.kind = 'webhook_set'
-        and a.granted_at > clock_timestamp() - interval '2 hours'), '[]'))
+    'sets', coalesce(s.sets, '[]'))
   from whatsapp_monitor.webhooks w
-  where w.instance_id = instance
+  left join sets s on s.instance_id = w.instance_id
+  where w.instance_id = any (instance_ids)
 $$;
 
 -- Keeps what looks at webhooks came to. Called with the results of finish_tick, once they are written.
@@ -1428,9 +1469,10 @@ $$;
 -- ------------------------------------------------------------------------------------------------
 
 -- Removes what is older than the settings keep, some thousand rows of each kind at a time. An outage
--- that goes on is kept however old it is.
+-- that goes on is kept however old it is. Answers whether there may be more.
+drop function if exists whatsapp_monitor.clean_up();
 create or replace function whatsapp_monitor.clean_up()
-returns void
+returns boolean
 language plpgsql
 set search_path = ''
 set timezone = 'UTC'
@@ -1440,6 +1482,9 @@ declare
   v_history timestamptz;
   v_ledger  timestamptz;
   v_message timestamptz;
+  v_kind    record;
+  v_count   integer;
+  v_more    boolean := false;
 begin
   select clock_timestamp() - make_interval(days => t.history_days),
          clock_timestamp() - make_interval(days => t.ledger_days),
@@ -1447,56 +1492,57 @@ begin
   into strict v_history, v_ledger, v_message
   from whatsapp_monitor.settings t;
 
-  delete from whatsapp_monitor.status_changes c
-  where c.id in (select id from whatsapp_monitor.status_changes
-                 where at < v_history limit c_batch);
-  delete from whatsapp_monitor.outages o
-  where o.id in (select id from whatsapp_monitor.outages
-                 where ended_at < v_history limit c_batch);
-  delete from whatsapp_monitor.days d
-  where (d.instance_id, d.day) in (select instance_id, day from whatsapp_monitor.days
-                                   where day < v_history::date limit c_batch);
-  delete from whatsapp_monitor.actions a
-  where a.id in (select id from whatsapp_monitor.actions
-                 where granted_at < v_ledger limit c_batch);
-  delete from whatsapp_monitor.ticks t
-  where t.id in (select id from whatsapp_monitor.ticks k
-                 where k.started_at < v_ledger
-                   and not exists (select from whatsapp_monitor.actions a where a.tick_id = k.id)
-                 limit c_batch);
-  delete from whatsapp_monitor.refusals r
-  where (r.minute, r.source, r.why) in (select minute, source, why from whatsapp_monitor.refusals
-                                        where minute < v_ledger limit c_batch);
-  delete from whatsapp_monitor.polls p
-  where p.organization_id in (select organization_id from whatsapp_monitor.polls
-                              where checked_at < v_ledger limit c_batch);
-  -- Of these there may be more in an hour.
-  delete from whatsapp_monitor.messages m
-  where (m.instance_id, m.message_id) in (select instance_id, message_id
-                                          from whatsapp_monitor.messages
-                                          where received_at < v_message limit 10 * c_batch);
+  for v_kind in
+    select * from (values
+      ('status_changes', 't.at < $1',             v_history, c_batch),
+      ('outages',        't.ended_at < $1',       v_history, c_batch),
+      ('days',           't.day < $1::date',      v_history, c_batch),
+      ('actions',        't.granted_at < $1',     v_ledger,  c_batch),
+      ('ticks',          't.started_at < $1 and not exists (
+                            select from whatsapp_monitor.actions a where a.tick_id = t.id)',
+                                                  v_ledger,  c_batch),
+      ('refusals',       't.minute < $1',         v_ledger,  c_batch),
+      ('polls',          't.checked_at < $1',     v_ledger,  c_batch),
+      -- Of these there may be more in an hour.
+      ('messages',       't.received_at < $1',    v_message, 10 * c_batch)
+    ) as k (name, is_old, until, batch)
+  loop
+    execute format($query$
+      delete from whatsapp_monitor.%1$I d
+      where d.ctid = any (array(select t.ctid from whatsapp_monitor.%1$I t where %2$s limit $2))
+    $query$, v_kind.name, v_kind.is_old) using v_kind.until, v_kind.batch;
+    get diagnostics v_count = row_count;
+    v_more := v_more or v_count = v_kind.batch;
+  end loop;
+  return v_more;
 end
 $$;
 
--- Cleans up once an hour, by whoever comes first; it spoils nothing when it fails.
+-- Cleans up once an hour, by whoever comes first, and every minute while more is left: a hundred thousand
+-- instances leave as many days a day, and ten times as many ticks. It spoils nothing when it fails.
 create or replace function whatsapp_monitor.clean_up_if_due()
 returns void
 language plpgsql
 set search_path = ''
 as $$
+declare
+  v_more  boolean := false;
+  v_error text;
 begin
   perform from whatsapp_monitor.housekeeping
-  where cleaned_at <= clock_timestamp() - interval '1 hour'
+  where cleaned_at <= clock_timestamp() - case when more then interval '1 minute'
+                                               else interval '1 hour' end
   for update skip locked;
   if not found then
     return;
   end if;
   begin
-    perform whatsapp_monitor.clean_up();
-    update whatsapp_monitor.housekeeping set cleaned_at = clock_timestamp(), error = null;
+    v_more := whatsapp_monitor.clean_up();
   exception when others then
-    update whatsapp_monitor.housekeeping set cleaned_at = clock_timestamp(), error = sqlerrm;
+    v_error := sqlerrm;
   end;
+  update whatsapp_monitor.housekeeping
+  set cleaned_at = clock_timestamp(), more = v_more, error = v_error;
 end
 $$;
 
@@ -1519,13 +1565,15 @@ as $$
     group by i.gateway_id
   ),
   -- What others saw lately. The status alone does not tell whether the last check had an answer.
-  -- Read twice, as far as needed each time, and not once to its end.
+  -- Read twice, as far as needed each time, and not once to its end: the latest first, by an index.
+  -- That takes a time that stands still, and no join.
   seen as not materialized (
-    select i.gateway_id, i.status
+    select i.gateway_id, i.checked_at, i.status
     from whatsapp_monitor.instances i
-    cross join whatsapp_monitor.settings t
     where i.removed_at is null and i.lease_tick is distinct from tick
-      and i.checked_at > clock_timestamp() - make_interval(secs => 2 * t.interval_s)
+      and i.checked_at > (
+        select statement_timestamp() - make_interval(secs => 2 * t.interval_s)
+        from whatsapp_monitor.settings t)
       and i.status <> 'misconfigured' and i.state ->> 'unanswered' is null
   )
   select coalesce(jsonb_agg(jsonb_build_object(
@@ -1541,11 +1589,13 @@ as $$
            'open_elsewhere', (
              select count(*) > 0
              from (select from seen s
-                   where s.gateway_id = g.id and s.status = 'connected' limit 1) o),
+                   where s.gateway_id = g.id and s.status = 'connected'
+                   order by s.checked_at desc limit 1) o),
            -- As many as could count against all that this tick holds.
            'answered_elsewhere', (
              select count(*)
-             from (select from seen s where s.gateway_id = g.id limit h.instances + 1) o),
+             from (select from seen s where s.gateway_id = g.id
+                   order by s.checked_at desc limit h.instances + 1) o),
            'state', g.state,
            'state_version', g.state_version
          )), '[]')
@@ -2546,8 +2596,9 @@ as $$
 $$;
 
 -- What it depends on whether a row of the user's table (c) agrees with an instance (i), as an expression
--- that costs less than to compare them: the row's version, all of the instance that counts, the table's
--- columns, and the function that compares. Null, so that they are compared, where rows have no version
+-- that costs less than to compare them: the row's version, all of the instance that counts, the table
+-- and its columns by number (one that is dropped and added again leaves the rows' versions as they are),
+-- and the function that compares. Null, so that they are compared, where rows have no version
 -- that every change changes: in a view, a foreign table, partitions of whatever kind; and where the
 -- transaction that wrote it may be our own, and write again.
 --
@@ -2565,13 +2616,15 @@ as $$
                   sha256(convert_to(
                     (select concat(p.oid, ' ', p.xmin) from pg_proc p
                      where p.oid = 'whatsapp_monitor.changes'::regproc)
-                    || string_agg(' ' || a.attname, '' order by a.attnum), 'UTF8')))
+                    || concat(' ', t.oid)
+                    || string_agg(concat(' ', a.attnum, ' ', a.attname), '' order by a.attnum),
+                    'UTF8')))
     from pg_class t
     join pg_am m on m.oid = t.relam and m.amname = 'heap'
     join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
     where t.oid = to_regclass(format('public.%I', source_table))
       and t.relkind = 'r' and not t.relhassubclass
-    having count(*) > 0), 'null::bytea')
+    group by t.oid), 'null::bytea')
 $$;
 
 -- The rows of a user's table that say something else than we know, as [{source_table, source_id,
@@ -2774,23 +2827,25 @@ $$;
 -- What was done so far
 -- ------------------------------------------------------------------------------------------------
 
--- The actions on an instance that still matter to what is done next, oldest first: as many as any
--- budget counts.
-create or replace function whatsapp_monitor.attempts_of(instance bigint)
-returns jsonb
+-- The actions on these instances that still matter to what is done next, oldest first: as many as any
+-- budget counts. An instance without any is left out.
+drop function if exists whatsapp_monitor.attempts_of(bigint);
+create or replace function whatsapp_monitor.attempts_on(instance_ids bigint[])
+returns table (instance_id bigint, attempts jsonb)
 language sql stable
 set search_path = ''
 as $$
-  select coalesce(jsonb_agg(jsonb_build_object(
+  select a.instance_id, jsonb_agg(jsonb_build_object(
            'id', a.id,
            'action', a.kind,
            'grounds', a.grounds,
            'granted_ms', whatsapp_monitor.epoch_ms(a.granted_at),
            'verdict', a.verdict
-         ) order by a.granted_at, a.id), '[]')
+         ) order by a.granted_at, a.id)
   from whatsapp_monitor.actions a
-  where a.instance_id = instance and a.kind in ('connect', 'restart')
+  where a.instance_id = any (instance_ids) and a.kind in ('connect', 'restart')
     and a.granted_at > clock_timestamp() - interval '6 hours'
+  group by a.instance_id
 $$;
 
 -- The last action on an instance, as people are shown it; null where there was none.
@@ -3249,6 +3304,9 @@ as $$
     from whatsapp_monitor.instances i
     join whatsapp_monitor.gateways g on g.id = i.gateway_id
     where i.lease_tick = tick and i.lease_until > clock_timestamp()
+  ),
+  ids (ids) as (
+    select array_agg(id) from held
   )
   select coalesce(jsonb_agg(jsonb_build_object(
            'id', h.id,
@@ -3260,13 +3318,15 @@ as $$
            'version', h.version,
            'state', h.state,
            'settled_ms', whatsapp_monitor.epoch_ms(h.settled_at),
-           'attempts', whatsapp_monitor.attempts_of(h.id),
-           'webhook', case when t.webhook_policy <> 'off'
-                           then whatsapp_monitor.webhook_claim(h.id, c.webhook_url, c.webhook_events)
-                      end
+           'attempts', coalesce(a.attempts, '[]'),
+           'webhook', case when t.webhook_policy <> 'off' then w.claim || jsonb_build_object(
+                             'own_url', nullif(btrim(c.webhook_url), ''),
+                             'own_events', coalesce(c.webhook_events, '[]')) end
          ) order by h.due_before, h.checked_at nulls first, h.id), '[]')
   from held h
-  join whatsapp_monitor.credentials((select array_agg(id) from held)) c on c.instance_id = h.id
+  join whatsapp_monitor.credentials((select ids from ids)) c on c.instance_id = h.id
+  left join whatsapp_monitor.attempts_on((select ids from ids)) a on a.instance_id = h.id
+  left join whatsapp_monitor.webhook_claims((select ids from ids)) w on w.instance_id = h.id
   cross join whatsapp_monitor.settings t
 $$;
 
@@ -3279,13 +3339,15 @@ $$;
 --           organization_id: text or null, report: boolean, follow_up: boolean,
 --           function_url, environment_token_digest: hex or null}
 -- answer:  {outcome: "accepted" | "unauthorized" | "unknown_organization", now, now_ms, settings,
---           claimed, instances, gateways, more_due, alerts_due, heartbeat_due,
---           report: {due, instances}}; claimed is null in a repeated answer
+--           claimed, instances, gateways, more_due, takes_settled: whether finish_tick does,
+--           alerts_due, heartbeat_due, report: {due, instances}}; claimed is null in a repeated answer
 create or replace function public.whatsapp_monitor_begin_tick(request jsonb)
 returns jsonb
 language plpgsql security definer
 set search_path = ''
 set timezone = 'UTC'
+-- What a tick reads is in memory: some hundred rows of a table cost less than all of it.
+set random_page_cost = 1
 as $$
 declare
   v_tick         uuid := request ->> 'tick_id';
@@ -3356,7 +3418,9 @@ begin
     get diagnostics v_claimed = row_count;
     if v_settings.webhook_policy <> 'off' then
       insert into whatsapp_monitor.webhooks (instance_id)
-      select i.id from whatsapp_monitor.instances i where i.lease_tick = v_tick
+      select i.id from whatsapp_monitor.instances i
+      where i.lease_tick = v_tick
+        and not exists (select from whatsapp_monitor.webhooks w where w.instance_id = i.id)
       on conflict do nothing;
     end if;
     update whatsapp_monitor.ticks
@@ -3382,6 +3446,7 @@ begin
                          then whatsapp_monitor.receiver_url() end,
     'more_due', v_claimed = v_settings.batch_size
                 and whatsapp_monitor.is_due(v_organization, v_now),
+    'takes_settled', true,
     'alerts_due', whatsapp_monitor.alerts_due(),
     'heartbeat_due', whatsapp_monitor.heartbeat_due(v_tick),
     'report', case when v_claimed = 0 and (request -> 'report')::boolean
@@ -3454,8 +3519,9 @@ end
 $$;
 
 -- Writes that checks of this tick found nothing new to their instances, under the same conditions,
--- and releases these. Between such a check and the one before it somebody has looked all the time;
--- how long they were connected is booked now and then. Gives what was written.
+-- and releases these. How long they were connected is booked now and then. Where too long nobody
+-- looked there is something new as a rule, but an event may have told of an open one just before: what
+-- lies before that is unknown all the same. Gives what was written.
 create or replace function whatsapp_monitor.settle(tick uuid, settled jsonb)
 returns bigint[]
 language plpgsql
@@ -3469,13 +3535,16 @@ begin
   from whatsapp_monitor.settings t;
 
   with checks as (
-    select i.id, s.at, coalesce(i.booked_at, i.checked_at) as booked_at,
-           s.at - coalesce(i.booked_at, i.checked_at) >= interval '10 minutes' as is_booked
+    select i.id, s.at, i.checked_at, g.is_gap, coalesce(i.booked_at, i.checked_at) as booked_at,
+           g.is_gap or s.at - coalesce(i.booked_at, i.checked_at) >= interval '10 minutes' as is_booked
     from (select r.*, to_timestamp(r.checked_ms / 1000.0) as at
           from jsonb_to_recordset(settled)
             as r (id bigint, fence bigint, version bigint, checked_ms bigint)) s
     join whatsapp_monitor.instances i on i.id = s.id
+    cross join lateral (select s.at - i.checked_at > 3 * v_interval as is_gap) g
     where i.fence = s.fence and i.version = s.version and i.checked_by is distinct from tick
+      -- Where somebody edited it, it is stale: the caller writes all of it, which mends it.
+      and i.status = 'connected'
   ),
   written as (
     update whatsapp_monitor.instances i
@@ -3493,10 +3562,13 @@ begin
     returning i.id
   ),
   booked as (
-    select whatsapp_monitor.book(jsonb_agg(jsonb_build_object(
-             'id', c.id, 'kind', 'connected', 'since', c.booked_at, 'until', c.at)))
-    from checks c
-    where c.is_booked
+    select whatsapp_monitor.book(jsonb_agg(to_jsonb(t)))
+    from (select c.id, 'connected' as kind, c.booked_at as since,
+                 case when c.is_gap then c.checked_at else c.at end as until
+          from checks c
+          where c.is_booked
+          union all
+          select c.id, 'unknown', c.checked_at, c.at from checks c where c.is_gap) t
   )
   select (select coalesce(array_agg(id), '{}') from written) into v_written from booked;
   return v_written;
@@ -3535,6 +3607,8 @@ returns jsonb
 language plpgsql security definer
 set search_path = ''
 set timezone = 'UTC'
+-- What a tick reads is in memory: some hundred rows of a table cost less than all of it.
+set random_page_cost = 1
 as $$
 declare
   v_tick       uuid     := request ->> 'tick_id';
@@ -5099,8 +5173,8 @@ begin
   loop
     return query execute format($query$
       select %L, r.row ->> 'id', r.row ->> 'organization_id', m.missing
-      from public.%I c
-      cross join lateral (select to_jsonb(c) as row) r
+      -- Limited by nothing, so that each row becomes jsonb once.
+      from (select to_jsonb(c) as row from public.%I c offset 0) r
       cross join lateral (
         select string_agg(n.name, ', ') as missing from unnest($2) as n (name)
         where coalesce(btrim(r.row ->> n.name), '') = '') m
@@ -5131,9 +5205,12 @@ begin
   select * into strict v_sync from whatsapp_monitor.source_sync;
   check_name := 'fontes';
   ok := case when v_sync.error is not null then false
-             when v_sync.synced_at > '-infinity' then true end;
+             when v_sync.synced_at > '-infinity' and v_sync.waiting = 0 then true end;
   detail := coalesce(left(v_sync.error, 500),
-                     case when v_sync.synced_at > '-infinity'
+                     case when v_sync.waiting > 0
+                          then format('%s linha(s) novas ou alteradas esperam as próximas leituras.',
+                                      v_sync.waiting)
+                          when v_sync.synced_at > '-infinity'
                           then format('Lidas %s, sem problema.', whatsapp_monitor.ago(v_sync.synced_at))
                           else 'Ainda não foram lidas.' end);
   fix := 'select whatsapp_monitor.sync_sources(); -- depois de corrigir o que está dito ao lado';

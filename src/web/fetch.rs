@@ -214,7 +214,7 @@ fn classify(name: &str, message: &str) -> FetchError {
         .rfind("client error")
         .map_or(message, |start| &message[start..]);
     let says = |text: &str| cause.contains(text);
-    if name == "TimeoutError" || name == "AbortError" || says("timed out") {
+    if name == "AbortError" || says("timed out") {
         FetchError::TimedOut
     } else if says("dns error") {
         FetchError::NameNotFound
@@ -235,7 +235,11 @@ mod tests {
     fn the_runtimes_messages_are_told_apart() {
         let url = "error sending request for url (https://tls-certificate.invalid/): client error (Connect): ";
         for (name, message, expected) in [
-            ("TimeoutError", "Signal timed out.", FetchError::TimedOut),
+            (
+                "AbortError",
+                "The signal has been aborted",
+                FetchError::TimedOut,
+            ),
             (
                 "TypeError",
                 "tcp connect error: Connection refused (os error 111)",
