@@ -74,7 +74,7 @@ interface Outcome {
   /** Alerts of each kind. */
   down_alerts: number;
   up_alerts: number;
-  /** Seconds between the first check and the last, and the sums of the days. */
+  /** Seconds between the first check and the last that is booked, and the sums of the days. */
   elapsed: number;
   counted: number;
   /** What the user's table says. */
@@ -99,7 +99,7 @@ async function outcomes({ database }: World): Promise<Outcome[]> {
        on o.id = a.outage_id where o.instance_id = i.id and a.kind = 'down') as down_alerts,
       (select count(*)::int from whatsapp_monitor.alerts a join whatsapp_monitor.outages o
        on o.id = a.outage_id where o.instance_id = i.id and a.kind = 'up') as up_alerts,
-      (select extract(epoch from i.checked_at - min(c.at))::float8
+      (select extract(epoch from i.booked_at - min(c.at))::float8
        from whatsapp_monitor.status_changes c where c.instance_id = i.id) as elapsed,
       (select coalesce(sum(d.connected_s + d.not_connected_s + d.unknown_s), 0)
        from whatsapp_monitor.days d where d.instance_id = i.id) as counted,
