@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Name } from "../../bench/outcome.ts";
 import { playCells } from "../../bench/play.ts";
+import { startField } from "../../bench/field.ts";
 import { MEASURES_PROCESSES } from "../../bench/process.ts";
 
 const INSTANCES = 10;
@@ -25,4 +26,25 @@ Deno.test("a cell is played by all its contestants", async () => {
     if (MEASURES_PROCESSES) assert.ok(cpu_ms.median > 0 && peak_mb.median > 0, name);
   }
   assert.equal(played.targets.length, 3);
+});
+
+Deno.test("where time is short, a loop checks as many as it is told, and the monitor what a trigger can", async () => {
+  // One after the other they would take four seconds.
+  const settings = { concurrency: 1, tick_budget_ms: 1_000 };
+  const { contestants, gateway, stop } = await startField(["floor", "ours"], INSTANCES, settings);
+  try {
+    await gateway.behave({ latency_ms: 400, one_percent: false });
+    const sweep = async (name: Name) => {
+      const contestant = contestants.get(name)!;
+      await contestant.prepare();
+      return (await contestant.sweep(4)).checks;
+    };
+    await gateway.traffic();
+    assert.equal(await sweep("floor"), 4);
+    assert.equal((await gateway.traffic()).requests, 4);
+    const checks = await sweep("ours");
+    assert.ok(0 < checks && checks < INSTANCES, `${checks}`);
+  } finally {
+    await stop();
+  }
 });
